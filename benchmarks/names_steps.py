@@ -246,9 +246,11 @@ def label(folder: Path, count: int) -> list[Row]:
         folder: of all data.
         count: number of names.
     """
+    from depth_anything_ros.pseudo_labels.completion import finish
     from depth_anything_ros.pseudo_labels.folder import Labeling
     from depth_anything_ros.pseudo_labels.report import write_report
-    from depth_anything_ros.training.configuration import TeacherSettings
+    from depth_anything_ros.pseudo_labels.shard_writer import write_note
+    from depth_anything_ros.training.settings import TeacherSettings
     from depth_anything_ros.training.teachers.identity import find_teacher
 
     teacher, rows = find_teacher(TeacherSettings(model="tiny")), []
@@ -260,14 +262,14 @@ def label(folder: Path, count: int) -> list[Row]:
             if not (labeling.output / shard).exists():
                 os.link(done / "shard-000000.tar", labeling.output / shard)
                 noted = json.loads((done / "shard-000000.json").read_text())
-                labeling._write_note(shard, {**noted, "name": shard})
+                write_note(labeling, shard, {**noted, "name": shard})
         labeling = Labeling(folder / "shards", folder / "labels", teacher)
         done_share = {0: "nothing", 2: "half", 1: "all"}[share]
         with measured(rows, f"begin to label, {done_share} done"), labeling.claimed():
             left = labeling.begin()
         rows[-1]["left"] = len(left)
     with measured(rows, "manifest and report of labels"):
-        report = write_report(labeling, labeling.finish())
+        report = write_report(labeling, finish(labeling))
     assert report["labels"] == count, report["labels"]
     return rows
 
@@ -279,6 +281,7 @@ def _labels_of_one(folder: Path, teacher: Any) -> Path:
     from depth_anything_ros.data.shard_samples import keys_of
     from depth_anything_ros.pseudo_labels.chunks import Part, make_label
     from depth_anything_ros.pseudo_labels.folder import Labeling
+    from depth_anything_ros.pseudo_labels.shard_writer import write_shard
 
     labeling = Labeling(folder / "shards", folder / "labels of one", teacher)
     labeling.begin()
@@ -290,7 +293,7 @@ def _labels_of_one(folder: Path, teacher: Any) -> Path:
         0,
         [make_label(key, generator.random((32, 32), np.float32) * number) for number, key in enumerate(keys, 1)],
     )
-    labeling.write(shard, [part])
+    write_shard(labeling, shard, [part])
     return labeling.output
 
 

@@ -34,7 +34,7 @@ from depth_anything_ros.pseudo_labels.chunks import decode, encode, predict
 from depth_anything_ros.pseudo_labels.folder import Labeling
 from depth_anything_ros.pseudo_labels.open_teacher import OpenTeacher, one_thread_each
 from depth_anything_ros.system.cpu_cores import usable_cores
-from depth_anything_ros.training.configuration import TeacherSettings
+from depth_anything_ros.training.settings import TeacherSettings
 from depth_anything_ros.training.teachers.identity import find_teacher
 
 PAPER = 62_000_000

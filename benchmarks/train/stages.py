@@ -41,7 +41,9 @@ from depth_anything_ros.training.configuration import StageConfiguration
 from depth_anything_ros.training.distributed.devices import open_fabric
 from depth_anything_ros.training.distributed.placement import Placement
 from depth_anything_ros.training.distributed.precision import native_precision
-from depth_anything_ros.training.input.batches import Batch, open_batches, open_data
+from depth_anything_ros.training.input.batch import Batch
+from depth_anything_ros.training.input.batches import open_batches
+from depth_anything_ros.training.input.samples import open_data
 from depth_anything_ros.training.loop import Training
 from depth_anything_ros.training.run.folder import StageFolder
 from depth_anything_ros.zoo.encoders import ENCODERS
@@ -170,15 +172,15 @@ def measure(
     data_seconds = _seconds(lambda: next(batches), arguments.steps, fabric)
     batch = next(batches).to(fabric.device)
     with FlopCounterMode(display=False) as counter:
-        training.learn(repeat(batch))
-    step_seconds = _seconds(lambda: training.learn(repeat(batch)), arguments.steps, fabric)
+        training.train_step(repeat(batch))
+    step_seconds = _seconds(lambda: training.train_step(repeat(batch)), arguments.steps, fabric)
     if arguments.profile:
         _profile(training, batch, arguments.profile / f"{configuration.stage}_{configuration.network.encoder}")
     timed = TimedBatches(batches, fabric.device)
     for _ in range(WARM_UP):
-        training.learn(timed)
+        training.train_step(timed)
     timed.waited = 0.0
-    together = _seconds(lambda: training.learn(timed), arguments.steps, fabric, warmup=0)
+    together = _seconds(lambda: training.train_step(timed), arguments.steps, fabric, warmup=0)
     return Result(
         configuration.stage,
         configuration.network.encoder,
@@ -258,7 +260,7 @@ def _profile(training: Training, batch: Batch, path: Path) -> None:
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])
     with profile(activities=activities) as profiled:
         for _ in range(3):
-            training.learn(repeat(batch))
+            training.train_step(repeat(batch))
     key = "self_cuda_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
     atomic_write(path.with_suffix(".txt"), profiled.key_averages().table(sort_by=key, row_limit=40).encode())
     profiled.export_chrome_trace(str(path.with_suffix(".trace.json")))

@@ -1,4 +1,4 @@
-"""`depth_anything_ros ablate`: variants of one stage trained and scored, and a table beside the paper's."""
+"""`depth_anything_ros ablate`: variants of one stage, trained and scored, in a table beside the paper's scores."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from depth_anything_ros.commands.own_share import check_alone
 from depth_anything_ros.commands.steps import (
     Step,
     as_status,
-    how_it_ended,
+    end_text,
     is_done,
     is_interruption,
     marker_of,
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 TABLE = "table.md"
 
 _EPILOG = """\
-FILE names a base configuration and its variants; config/train holds the paper's tables. --base takes another base, such
-as one that fits a small machine, and --set changes all variants alike. Variants that are done are not trained again.
---devices trains each variant on several GPUs of this machine; start this command once, not with torchrun or srun.
+FILE has a base configuration and its variants; config/train has the paper's tables. --base sets another base, such as
+one for a small machine, and --set changes all variants. Finished variants are not trained again. --devices trains
+each variant on several GPUs of this machine; start this command once, without torchrun or srun.
 
-example: depth_anything_ros ablate config/train/ablation_components.yaml --output runs/ablation --data SETS
+example: depth_anything_ros ablate config/train/ablation_components.yaml --output runs/ablation --data ALL_SETS
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command's arguments."""
+    """Add the command's arguments."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
     parser.add_argument("file", type=parse.path, help="YAML file with the variants")
@@ -49,23 +49,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=parse.output_folder, required=True, metavar="DIR", help="folder for runs and tables"
     )
     parser.add_argument("--base", type=parse.path, metavar="FILE", help="another base configuration")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="changes every variant")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change every variant")
     parser.add_argument(
-        "--data", type=parse.path, metavar="DIR", help="scores on the sets there too, as `evaluate` does"
+        "--data", type=parse.path, metavar="DIR", help="also score on the datasets in DIR, as `evaluate` does"
     )
-    parser.add_argument("--limit", type=parse.at_least(0), default=10, help="images of each set; 0: all (default: 10)")
+    parser.add_argument(
+        "--limit", type=parse.at_least(0), default=10, help="images of each dataset; 0: all (default: 10)"
+    )
     parser.add_argument("--accelerator", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
     parser.add_argument(
         "--devices",
         type=parse.at_least(1),
         metavar="N",
-        help="GPUs, or processes on a CPU, of each training (default: 1)",
+        help="GPUs, or processes on a CPU, for each training (default: 1)",
     )
-    parser.add_argument("--json", type=parse.output_file, metavar="FILE", help="writes the rows as JSON")
+    parser.add_argument("--json", type=parse.output_file, metavar="FILE", help="write the rows to FILE as JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Trains and scores the variants that are not done, then prints the table and writes it to table.md."""
+    """Train and score the variants that are not done, then print the table and write it to table.md."""
     require("torch", "lightning_fabric", "pydantic")
     check_alone("ablate", os.environ)
     from depth_anything_ros.training.ablation import read_ablation, table
@@ -89,28 +91,28 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check(variants: Sequence[Variant], base: Path, changes: Mapping[str, Any]) -> None:
-    """Raises before hours of training where one of the variants could not be trained, or not be scored as depth."""
+    """Check before hours of training that every variant can be trained, and scored as depth."""
     from depth_anything_ros.training.configuration import StageConfiguration
 
     for variant in variants:
         if StageConfiguration.read(base, {**changes, **variant.changes}).stage == "segment":
-            raise CommandError(f"{base}: ablations compare depth, which the stage segment has none of")
+            raise CommandError(f"{base}: ablations compare depth, but the stage segment has none; give another base")
 
 
 def _scores(variant: Variant, base: Path, arguments: argparse.Namespace) -> dict[str, tuple[float, float]]:
-    """Trains and scores a variant, unless it is done. Raises `CommandError` where a command of it does not end well."""
+    """Train and score a variant, unless it is done. Raise `CommandError` if one of its commands fails."""
     from depth_anything_ros.training.ablation import read_result, row_of
 
     folder = arguments.output / variant.folder
     folder.mkdir(parents=True, exist_ok=True)
     trained, evaluated = folder / "trained.json", folder / "evaluated.json"
-    changes = [f"--set={change}" for change in arguments.set]  # first, so that variants differ as they are meant to
-    changes += _kept_apart(base, arguments)
+    changes = [f"--set={change}" for change in arguments.set]  # first, so that a variant's own changes win
+    changes += _evaluation_setting(base, arguments)
     changes += [f"--set={name}={json.dumps(value)}" for name, value in variant.changes.items()]
     words = ["train", str(base), "--output", str(folder / "run"), "--accelerator", arguments.accelerator]
     words += ["--devices", str(arguments.devices)] if arguments.devices else []
     train = Step("train", [*words, *changes, "--json", str(trained)])
-    if not is_done(train, folder / "done"):  # what is scored is another then
+    if not is_done(train, folder / "done"):  # the scores are of another model
         marker_of(Step("evaluate", []), folder / "done").unlink(missing_ok=True)
     _run(train, folder)
     if not arguments.data:
@@ -121,8 +123,8 @@ def _scores(variant: Variant, base: Path, arguments: argparse.Namespace) -> dict
     return row_of(read_result(trained), read_result(evaluated))
 
 
-def _kept_apart(base: Path, arguments: argparse.Namespace) -> list[str]:
-    """What has `train` refuse to learn from the images that are scored afterwards, unless the base says which."""
+def _evaluation_setting(base: Path, arguments: argparse.Namespace) -> list[str]:
+    """Return the setting that keeps images of --data out of training, unless the base has its own."""
     from depth_anything_ros.training.configuration import StageConfiguration
 
     if not arguments.data or StageConfiguration.read(base, parse_changes(arguments.set)).data.evaluation:
@@ -132,5 +134,5 @@ def _kept_apart(base: Path, arguments: argparse.Namespace) -> list[str]:
 
 def _run(step: Step, folder: Path) -> None:
     if status := run_once(step, folder / "done"):
-        text = f"`{step.name}` of {folder.name} {how_it_ended(status)}; the variants before it are done"
+        text = f"`{step.name}` of {folder.name} {end_text(status)}; the variants before it are done"
         raise CommandError(text, as_status(status) if is_interruption(status) else 1)

@@ -1,4 +1,4 @@
-"""`depth_anything_ros data`: which sets are known, whether one on disk is whole, and its packing into shards."""
+"""`depth_anything_ros data`: list known datasets, check one on disk, pack it into shards, verify shards."""
 
 from __future__ import annotations
 
@@ -30,64 +30,67 @@ from depth_anything_ros.system.progress import track
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the four actions."""
+    """Add the four actions."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     summaries = {
-        "list": "every known set, its terms and what has misled others",
-        "check": "count a set's images, decode some of them, and draw them with their depth",
-        "pack": "pack a set into WebDataset shards with a manifest of hashes; interrupted, it goes on",
-        "verify": "hash shards again and compare with their manifest",
+        "list": "list all datasets with their terms",
+        "check": "count the images of a dataset, decode some of them, and draw them with their depth",
+        "pack": "pack a dataset into WebDataset shards with a manifest of hashes; after an interruption it continues",
+        "verify": "compare the hashes of shards with their manifest",
     }
     for name, summary in summaries.items():
         action = actions.add_parser(name, help=summary, description=summary)
-        action.add_argument("--json", type=parse.output_file, metavar="FILE", help="write the result here as JSON too")
+        action.add_argument("--json", type=parse.output_file, metavar="FILE", help="also write the result as JSON")
         if name in ("check", "pack"):
             action.add_argument("set", help="a name from `data list`")
-            own = "the set's own folder (for list: the list; for bags: the bag)"
+            own = "folder of the dataset (list: the list; bags: the bag)"
             if name == "check":
                 action.add_argument("root", type=parse.path, help=own)
             else:
-                several = f"{own}; several make one set"
+                several = f"{own}; several form one dataset"
                 action.add_argument("roots", nargs="+", type=parse.path, metavar="root", help=several)
             action.add_argument(
                 "--topic",
                 action="append",
                 default=[],
                 metavar="TOPIC",
-                help="bags: read this topic alone, whatever it holds; may be given again (default: all with pictures)",
+                help="bags: read only this topic, whatever its content; may be repeated (default: all with pictures)",
             )
             action.add_argument(
                 "--fields",
                 action="append",
                 default=[],
                 metavar="NAME=REGEX",
-                help="only images whose field matches, such as split=train; may be given again (docs/data.md has them)",
+                help="only images whose field matches, such as split=train; may be repeated (see docs/data.md)",
             )
             add_input_range(action)
             add_rgbd_arguments(action)
         if name == "check":
             action.add_argument(
-                "--samples", type=int, default=16, help="images to decode, 0 for all (default: %(default)s)"
+                "--samples", type=int, default=16, help="images to decode; 0 for all (default: %(default)s)"
             )
             action.add_argument(
-                "--output", type=parse.output_file, metavar="FILE", help="a picture of these images: sheet.png"
+                "--output",
+                type=parse.output_file,
+                metavar="FILE",
+                help="write a contact sheet of these images: sheet.png",
             )
         elif name == "pack":
             action.add_argument(
                 "--output", type=parse.output_folder, required=True, metavar="DIR", help="folder for the shards"
             )
-            action.add_argument("--shard", type=int, default=1000, help="images to a shard (default: %(default)s)")
-            action.add_argument("--limit", type=int, default=0, help="pack the first so many images (default: all)")
+            action.add_argument("--shard", type=int, default=1000, help="images per shard (default: %(default)s)")
+            action.add_argument("--limit", type=int, default=0, help="pack only the first N images (default: all)")
+            action.add_argument("--prune", action="store_true", help="remove samples whose images are gone or damaged")
             action.add_argument(
-                "--prune", action="store_true", help="remove samples whose images are gone, or damaged by now"
+                "--processes", type=int, default=usable_cores(), help="worker processes (default: one per core)"
             )
-            action.add_argument("--processes", type=int, default=usable_cores(), help="default: one for each core")
         elif name == "verify":
-            action.add_argument("folder", type=parse.path, help="the folder of shards")
+            action.add_argument("folder", type=parse.path, help="folder of shards")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Runs one action; the status is 1 where something is amiss."""
+    """Run one action. The status is 1 if it finds a problem."""
     if arguments.action == "list":
         result, status = list_sets(), 0
     elif arguments.action == "check":
@@ -104,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _pack(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
-    """Packs; returns the manifest, and 1 where images lack what belongs to them."""
+    """Pack; return the manifest, and status 1 if images or depth have no partner."""
     if arguments.limit < 0:
         raise CommandError("--limit must be at least 0")
     if absent := [root for root in arguments.roots if not root.exists()]:
@@ -114,30 +117,30 @@ def _pack(arguments: argparse.Namespace) -> tuple[dict[str, Any], int]:
         refuse_files_of(declared, root, [arguments.json])
         if isinstance(declared, TarSet) and root.resolve() in arguments.output.resolve().parents:
             raise CommandError(
-                f"--output {arguments.output} lies in {root}, whose archives are read: give it another place"
+                f"--output {arguments.output} is in {root}, whose archives are inputs: choose another folder"
             )
     manifest = pack_set(declared, arguments.roots, arguments.output, *numbers, arguments.prune)
     return manifest, int(any(declared.unpaired(root) for root in arguments.roots))
 
 
 def _declared(arguments: argparse.Namespace) -> ImageSet:
-    """The set that is asked for, read as the options say."""
+    """Return the requested set with the options applied."""
     declared = find_set(arguments.set)
-    said = declaration_of(arguments)
+    declaration = declaration_of(arguments)
     if isinstance(declared, RgbdSet):
-        declared = replace(declared, declared=said)
-    elif said != Declaration():
-        raise CommandError(f"{declared.name}: options such as --images and --depth-scale are for the set rgbd alone")
+        declared = replace(declared, declared=declaration)
+    elif declaration != Declaration():
+        raise CommandError(f"{declared.name}: options such as --images and --depth-scale are only for the set rgbd")
     declared = replace(declared.select(parse_pairs("--fields", arguments.fields)), input_range=arguments.input_range)
     if not arguments.topic:
         return declared
     if not isinstance(declared, BagSet):
-        raise CommandError(f"--topic is for bags, {declared.name} has no topics")
+        raise CommandError(f"--topic is only for bags; {declared.name} has no topics")
     return replace(declared, topics=tuple(arguments.topic))
 
 
 def list_sets() -> list[dict[str, Any]]:
-    """Prints and returns what is known of every set."""
+    """Print and return the declarations of all sets."""
     rows, width = [], max(len(declared.name) for sets in SETS_BY_KIND.values() for declared in sets)
     for kind, sets in SETS_BY_KIND.items():
         print(f"{kind}:")
@@ -145,17 +148,30 @@ def list_sets() -> list[dict[str, Any]]:
             count = f"{declared.count:,}".replace(",", " ") if declared.count else ""
             print(f"  {declared.name:<{width}} {count:>10}  {declared.title}; {declared.terms}")
             names = ("name", "title", "terms", "homepage", "images", "count", "pitfalls")
-            known = {name: getattr(declared, name) for name in names}
-            rows.append({"kind": kind, **known, "patterns": declared.patterns, "splits": declared.split_names})
+            values = {name: getattr(declared, name) for name in names}
+            rows.append({"kind": kind, **values, "patterns": declared.patterns, "splits": declared.split_names})
     return rows
 
 
 def check_set(declared: ImageSet, root: Path, count: int, sheet: Path | None) -> tuple[dict[str, Any], int]:
-    """Prints and returns how many images there are and what samples of them are like."""
+    """Count the images of a set and decode samples; print and return the result.
+
+    Args:
+        declared: the set.
+        root: its folder.
+        count: the number of samples; 0 for all.
+        sheet: the file of the contact sheet, or None.
+
+    Returns:
+        The result for JSON, and the exit status.
+
+    Raises:
+        CommandError: the folder or the images are missing, or an option is invalid.
+    """
     if not root.exists():
         raise CommandError(f"there is no {root}")
     if sheet is not None and not cv2.haveImageWriter(f"sheet{sheet.suffix or '.png'}"):
-        raise CommandError(f"--output {sheet}: no picture can be written with that ending, give .png or .jpg")
+        raise CommandError(f"--output {sheet}: unsupported file ending, give .png or .jpg")
     if count < 0:
         raise CommandError("--samples must be at least 0")
     faults: list[str] = []
@@ -167,12 +183,12 @@ def check_set(declared: ImageSet, root: Path, count: int, sheet: Path | None) ->
         print(f"left out: {len(faults) - MAX_NAMED} more")
     if not images:
         raise CommandError(
-            f"not one of {len(faults)} can be read, see above" if faults else declared.empty_message(root)
+            f"none of {len(faults)} images can be read, see above" if faults else declared.empty_message(root)
         )
     decoded = check_samples(declared, root, chosen)
     samples = list(track(decoded, "decoding", "images", len(chosen), leave=False))
     bad = [sample for sample in samples if sample.problem]
-    expected = f", of {declared.count} in all" if declared.count else ""
+    expected = f", of {declared.count} in total" if declared.count else ""
     left_out = [*faults, *declared.unpaired(root)]
     beside = f", and {len(faults)} left out" if faults else ""
     decoded = f"{len(samples) - len(bad)} of {len(samples)} samples decode"
@@ -197,14 +213,14 @@ def check_set(declared: ImageSet, root: Path, count: int, sheet: Path | None) ->
 
 
 def verify(folder: Path) -> tuple[list[dict[str, str]], int]:
-    """Hashes shards; prints and returns what is wrong with each."""
+    """Verify the shards of a folder; print and return the problem of each, and the exit status."""
     from depth_anything_ros.data.shards import read_manifest, verify_shards
 
     total = len(read_manifest(folder)["shards"])
     checked = track(verify_shards(folder), "hashing", "shards", total)
-    results = [{"shard": name, "trouble": trouble} for name, trouble in checked]
+    results = [{"shard": name, "trouble": problem} for name, problem in checked]
     bad = [result for result in results if result["trouble"]]
     for result in bad:
-        print(f"{folder / result['shard']} {result['trouble']}; pack the set anew, or fetch the shard again")
-    print(f"{folder}: {len(results) - len(bad)} of {total} shards are as they were packed")
+        print(f"{folder / result['shard']} {result['trouble']}; pack the set again, or fetch the shard again")
+    print(f"{folder}: {len(results) - len(bad)} of {total} shards are unchanged")
     return results, int(bool(bad))

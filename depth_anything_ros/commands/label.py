@@ -1,4 +1,4 @@
-"""`depth_anything_ros label`: a teacher's pseudo-labels for packed images, by one process, many, or a cluster."""
+"""`depth_anything_ros label`: a teacher's pseudo-labels for packed images, by one process, several, or a cluster."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
-from depth_anything_ros.commands.own_share import choose_gpu, own_place, own_task
+from depth_anything_ros.commands.own_share import choose_gpu, local_rank_of, own_task
 from depth_anything_ros.data.manifest import MANIFEST
 from depth_anything_ros.runtime.cuda.gpu_advice import unused_by_torch
 from depth_anything_ros.system.atomic_file import atomic_write, describe_error
@@ -24,25 +24,26 @@ from depth_anything_ros.system.progress import progress_bar
 from depth_anything_ros.training.run.stop_request import StoppedError, StopRequest
 
 if TYPE_CHECKING:
-    from depth_anything_ros.pseudo_labels.chunks import Trouble
-    from depth_anything_ros.pseudo_labels.folder import Labeling, Stamp
+    from depth_anything_ros.pseudo_labels.chunks import Problem
+    from depth_anything_ros.pseudo_labels.completion import Stamp
+    from depth_anything_ros.pseudo_labels.folder import Labeling
 
 log = logging.getLogger(__name__)
 
 BATCH = {"cuda": 16, "cpu": 4}
-"""Images at once, by device."""
+"""Images in a batch, by device."""
 
 INTERRUPTED = 130
-"""Exit status of labeling that was asked to stop, by Ctrl-C or SIGTERM."""
+"""Exit status after a request to stop, by Ctrl-C or SIGTERM."""
 STOPPING = (
-    "asked to stop: ending after the images that are in the network; shards that are finished are kept, the same "
-    "command goes on from there"
+    "stop requested: ending after the present batch; finished shards are kept; run the same command to continue from "
+    "there"
 )
 
 _EPILOG = """\
-Each shard of images gets a shard of labels of the same name: KEY.depth.png, 16 bits of inverse depth over the image's
-own range, and KEY.json. Interrupted, the same command goes on. Several processes share the shards if each is told its
-number, as torchrun, srun and mpirun do, or you by RANK and WORLD_SIZE:
+Each shard of images gets a shard of labels with the same name: KEY.depth.png, 16 bits of inverse depth over the label's
+own range, and KEY.json. The same command continues an interrupted run. Several processes divide the shards if each has
+its number, from torchrun, srun or mpirun, or from you in RANK and WORLD_SIZE:
 
   torchrun --nproc-per-node 8 -m depth_anything_ros label SHARDS --teacher MODEL --output DIR
   srun --ntasks 8 depth_anything_ros label SHARDS --teacher MODEL --output DIR
@@ -50,10 +51,10 @@ number, as torchrun, srun and mpirun do, or you by RANK and WORLD_SIZE:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the command's options."""
+    """Add the command's options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
-    parser.add_argument("shards", type=parse.path, metavar="SHARDS", help="folder that `data pack` made")
+    parser.add_argument("shards", type=parse.path, metavar="SHARDS", help="folder from `data pack`")
     parser.add_argument(
         "--teacher", type=parse.model, required=True, metavar="MODEL", help="name, checkpoint, .onnx file or folder"
     )
@@ -61,20 +62,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", type=parse.output_folder, required=True, metavar="DIR", help="folder for the labels"
     )
     parser.add_argument(
-        "--record", type=parse.existing_file, metavar="FILE", help="JSON record of a teacher that carries none"
+        "--record", type=parse.existing_file, metavar="FILE", help="JSON record of a teacher without one"
     )
-    parser.add_argument("--teacher-version", choices=("v1", "v2"), help="of a checkpoint that does not say")
+    parser.add_argument("--teacher-version", choices=("v1", "v2"), help="version of a checkpoint that does not have it")
     parser.add_argument(
         "--size",
         type=parse.at_least(14),
         metavar="N",
-        help="short side of images in the network (default: the record's, else 518)",
+        help="short side of images in the network (default: from the record, else 518)",
     )
     parser.add_argument(
         "--resolution", choices=("image", "network"), default="image", help="size of labels (default: %(default)s)"
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s")
-    parser.add_argument("--batch", type=int, metavar="N", help="most images at once (default: 16 on a GPU, else 4)")
+    parser.add_argument("--batch", type=int, metavar="N", help="most images in a batch (default: 16 on a GPU, else 4)")
     parser.add_argument(
         "--chunk", type=int, default=32, metavar="N", help="images decoded and batched together (default: %(default)s)"
     )
@@ -82,26 +83,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers", type=int, metavar="N", help="threads that decode, encode, and label on a CPU (default: the cores)"
     )
     parser.add_argument("--ray", action="store_true", help="use Ray, on this machine or a cluster")
-    parser.add_argument("--ray-address", metavar="A", help="a running cluster's, such as auto or ray://host:10001")
-    parser.add_argument("--limit-shards", type=int, default=0, metavar="N", help="the first N shards (default: all)")
-    parser.add_argument("--json", type=parse.output_file, metavar="FILE", help="write the result here as JSON too")
+    parser.add_argument("--ray-address", metavar="A", help="address of a running cluster: auto, or ray://host:10001")
+    parser.add_argument("--limit-shards", type=int, default=0, metavar="N", help="label N shards (default: all)")
+    parser.add_argument("--json", type=parse.output_file, metavar="FILE", help="write the result to FILE as JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Labels what is left of this process's shards; the status is 1 where a shard is damaged.
+    """Label the remaining shards of this process; the status is 1 if a shard is damaged.
 
-    Of several processes, the one that ends last has that status: torchrun would kill the others with the first.
+    Of several processes, only the last to end has that status: torchrun would kill the others with the first.
     """
     for name in ("batch", "workers", "chunk"):
         if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
-            raise CommandError(f"--{name} is {getattr(arguments, name)}, must be at least 1")
+            raise CommandError(f"--{name} is {getattr(arguments, name)}, but must be at least 1")
     if arguments.limit_shards < 0:
         raise CommandError("--limit-shards must be at least 0")
     with_ray = arguments.ray or arguments.ray_address is not None
     require("torch", "webdataset", "pydantic", *(["ray"] if with_ray else []))
     task = own_task(os.environ)
     if with_ray and task.count > 1:
-        raise CommandError(f"--ray shares the work itself: start it once, without {task.launcher}")
+        raise CommandError(f"--ray divides the work itself: start it once, without {task.launcher}")
     stop = StopRequest(STOPPING if task.local_rank == 0 else "")
     try:
         with stop.listening(), stop.interrupting():
@@ -111,17 +112,19 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace, task: Task, with_ray: bool, stop: StopRequest) -> int:
-    gpus, local = 0, own_place(task, os.environ)
-    if local is not None and arguments.device != "cpu":
+    gpus, local_rank = 0, local_rank_of(task, os.environ)
+    if local_rank is not None and arguments.device != "cpu":
         import torch
 
-        gpus = torch.cuda.device_count()  # asks NVML: CUDA itself would settle which GPUs there are
-    choose_gpu(os.environ, local, arguments.device, gpus)
+        gpus = torch.cuda.device_count()  # asks NVML, since CUDA itself would fix the visible GPUs
+    choose_gpu(os.environ, local_rank, arguments.device, gpus)
+    from depth_anything_ros.pseudo_labels.completion import recorded_problems
+
     labeling = _labeling(arguments, with_ray)
     progress = _Progress()
     with labeling.claimed(task.rank, task.count) as folder:
         left = labeling.begin(task.rank, task.count)
-        earlier = labeling.noted_troubles() if task.count > 1 else {}  # one process looks at all that is not done
+        earlier = recorded_problems(labeling) if task.count > 1 else {}  # a single process checks all that is not done
         total = sum(labeling.shards[shard]["samples"] for shard in left)
         print(
             f"{len(left)} shards to label, {total} images; teacher {labeling.teacher.identity['name']} on "
@@ -131,8 +134,8 @@ def _run(arguments: argparse.Namespace, task: Task, with_ray: bool, stop: StopRe
         label = partial(_label, labeling, left, arguments, task, progress)
         if with_ray:
             label = partial(_label_with_ray, labeling, left, arguments.ray_address, stop, progress)
-        troubles = _label_all(labeling, total, label, progress, is_quiet=bool(local))
-        result, status = _conclude(labeling, troubles, earlier, task.count)
+        problems = _label_all(labeling, total, label, progress, is_quiet=bool(local_rank))
+        result, status = _conclude(labeling, problems, earlier, task.count)
         if not result["left"]:
             folder.note({"": str(labeling.images)}, [MANIFEST, "report.json"])
     result |= {name: getattr(progress, name) for name in ("images", "seconds", "core_seconds")}
@@ -142,9 +145,9 @@ def _run(arguments: argparse.Namespace, task: Task, with_ray: bool, stop: StopRe
 
 
 def _labeling(arguments: argparse.Namespace, with_ray: bool) -> Labeling:
-    """What is to be done; everything that is amiss with it is said before a model is loaded."""
+    """Return the job, after all checks that need no loaded model."""
     from depth_anything_ros.pseudo_labels.folder import Labeling
-    from depth_anything_ros.training.configuration import TeacherSettings
+    from depth_anything_ros.training.settings import TeacherSettings
     from depth_anything_ros.training.teachers.identity import find_teacher
 
     model = str(Path(arguments.teacher).resolve()) if _is_path(arguments.teacher) else arguments.teacher
@@ -177,8 +180,8 @@ def _device(device: str) -> str:
     available = torch.cuda.is_available()
     if device == "cuda" and not available:
         raise CommandError(
-            f"--device cuda: PyTorch {torch.__version__} finds no CUDA GPU; give --device cpu, or mend the GPU's "
-            "driver, or install a PyTorch that was built for CUDA"
+            f"--device cuda: PyTorch {torch.__version__} finds no CUDA GPU; give --device cpu, fix the GPU's driver, "
+            "or install a PyTorch built for CUDA"
         )
     if device == "auto" and (unused := unused_by_torch()):
         log.warning(unused)
@@ -186,9 +189,9 @@ def _device(device: str) -> str:
 
 
 class _Progress:
-    """How many images have been seen to since the teacher was loaded, and in how long.
+    """The number of images processed since the teacher was loaded, and the time.
 
-    ``core_seconds``: of this process's threads, which other processes that take the cores away do not change.
+    ``core_seconds``: of this process's threads, which does not depend on other processes on the same cores.
     """
 
     def __init__(self) -> None:
@@ -205,13 +208,13 @@ class _Progress:
 
 
 def _label_all(
-    labeling: Labeling, total: int, label: Callable[[], list[Trouble]], progress: _Progress, is_quiet: bool
-) -> list[Trouble]:
-    """Labels with a progress bar, one for each machine. Raises `CommandError` where it has to stop."""
+    labeling: Labeling, total: int, label: Callable[[], list[Problem]], progress: _Progress, is_quiet: bool
+) -> list[Problem]:
+    """Label with a progress bar, one for each machine. Raise `CommandError` if labeling must stop."""
     from depth_anything_ros.pseudo_labels.folder import LabelingError
     from depth_anything_ros.training.run.memory_errors import memory_that_ran_out
 
-    kept = "shards that are finished are kept, the same command goes on from there"
+    kept = "finished shards are kept; run the same command to continue from there"
     try:
         with progress_bar("labeling", "images", total, quiet=is_quiet) as progress.bar:
             return label()
@@ -222,8 +225,8 @@ def _label_all(
     except (MemoryError, RuntimeError) as error:
         if memory := memory_that_ran_out(error):
             raise CommandError(
-                f"{memory} does not hold {labeling.batch} images at once: give a smaller --batch, or fewer --workers; "
-                f"{kept}"
+                f"{memory} is too small for batches of {labeling.batch} images: give a smaller --batch, or fewer "
+                f"--workers; {kept}"
             ) from error
         raise
 
@@ -234,7 +237,7 @@ def _label(
     arguments: argparse.Namespace,
     task: Task,
     report: Callable[[int], None],
-) -> list[Trouble]:
+) -> list[Problem]:
     from depth_anything_ros.pseudo_labels import local
 
     return local.label(labeling, left, arguments.workers or cores_of(task, os.environ), report)
@@ -242,28 +245,30 @@ def _label(
 
 def _label_with_ray(
     labeling: Labeling, left: list[str], address: str | None, stop: StopRequest, report: Callable[[int], None]
-) -> list[Trouble]:
+) -> list[Problem]:
     from depth_anything_ros.pseudo_labels import ray_stream
 
-    with ray_stream.connected(address), stop.listening():  # Ray has answers of its own to signals
+    with ray_stream.connected(address), stop.listening():  # after Ray, which sets its own signal handlers
         return ray_stream.label(labeling, left, report, may_grow=address is not None)
 
 
 def _conclude(
-    labeling: Labeling, troubles: list[Trouble], earlier: Mapping[str, Stamp], processes: int
+    labeling: Labeling, problems: list[Problem], earlier: Mapping[str, Stamp], processes: int
 ) -> tuple[dict[str, Any], int]:
-    """Writes manifest and report if all shards are there; says what has become of them."""
+    """Write manifest and report if all shards are finished; print and return the result, and the exit status."""
+    from depth_anything_ros.pseudo_labels.completion import finish, unfinished
+    from depth_anything_ros.pseudo_labels.folder import PROBLEM
     from depth_anything_ros.pseudo_labels.report import REPORT, SHEET, SUSPICIOUS, write_report
 
-    output, left = labeling.output, labeling.unsettled(earlier)
-    damaged = [trouble.text for trouble in troubles]
+    output, left = labeling.output, unfinished(labeling, earlier)
+    damaged = [problem.text for problem in problems]
     if not left:
-        report = write_report(labeling, labeling.finish())
-        damaged = [entry["trouble"] for entry in report["damaged"] if entry["shard"] in labeling.shards]
+        report = write_report(labeling, finish(labeling))
+        damaged = [entry[PROBLEM] for entry in report["damaged"] if entry["shard"] in labeling.shards]
     for text in damaged:
-        print(f"{text}; fetch it anew, or pack the set anew, and run the same command again")
+        print(f"{text}; download the shard again, or pack the dataset again, and run the same command again")
     if left:
-        print(f"{output}: {len(left)} shards are left to others; who ends last writes manifest and report")
+        print(f"{output}: {len(left)} shards are left to other processes; the last one writes manifest and report")
         return {"output": str(output), "left": left}, int(processes == 1)
     print(
         f"{output}: {report['labels']} labels, {report['refused']['images']} images left out, "

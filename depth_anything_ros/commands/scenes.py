@@ -1,4 +1,4 @@
-"""`depth_anything_ros scenes`: a contact sheet of rendered scenes, or shards of them to train on."""
+"""`depth_anything_ros scenes`: a contact sheet of rendered scenes, or shards of scenes to train on."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
 
 COLUMNS = 4
 INFERNO = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_INFERNO)[:, 0, ::-1]
-"""The colors of `color_inverse_depth` from the farthest to the nearest, RGB."""
+"""The colors of `color_inverse_depth` from the farthest to the nearest depth, RGB."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The sub-command's options."""
+    """Add the command's options."""
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument(
-        "--output", type=parse.output_folder, metavar="DIR", help="folder for scenes.png (made if need be)"
+        "--output", type=parse.output_folder, metavar="DIR", help="folder for scenes.png (created if missing)"
     )
     target.add_argument(
         "--pack",
         type=parse.output_folder,
         metavar="DIR",
-        help="folder for WebDataset shards with depth; interrupted, it goes on",
+        help="folder for WebDataset shards with depth; the same command continues an interrupted run",
     )
     parser.add_argument("--count", type=int, default=16, help="number of scenes (default: %(default)s)")
     parser.add_argument(
-        "--seed", type=int, default=0, help="seed of the first scene; the next have the next (default: 0)"
+        "--seed", type=int, default=0, help="seed of the first scene; the others count up from it (default: 0)"
     )
     parser.add_argument("--kind", choices=KINDS, help="only scenes of one kind (default: all, as in training)")
     parser.add_argument(
@@ -53,30 +53,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs=2,
         default=(320, 240),
         metavar=("WIDTH", "HEIGHT"),
-        help="of each picture (default: 320 240)",
+        help="size of each picture (default: 320 240)",
     )
     parser.add_argument(
         "--json",
         type=parse.output_file,
         metavar="FILE",
-        help="also write kind, seed and range of depths of each scene; the manifest with --pack",
+        help="also write kind, seed and depth range of each scene to FILE; with --pack the manifest",
     )
-    parser.add_argument("--shard", type=int, default=200, help="with --pack: scenes to a shard (default: %(default)s)")
+    parser.add_argument("--shard", type=int, default=200, help="with --pack: scenes in a shard (default: %(default)s)")
     parser.add_argument(
         "--processes", type=int, default=usable_cores(), help="with --pack (default: one for each core)"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Renders the scenes and writes the sheet or the shards; returns 0."""
+    """Render the scenes and write the sheet or the shards; return 0."""
     if arguments.count < 1:
-        raise CommandError(f"--count is {arguments.count}; at least one scene is needed")
+        raise CommandError(f"--count is {arguments.count}, but must be at least 1")
     width, height = arguments.size
     if width < 1 or height < 1:
-        raise CommandError(f"--size is {width} {height}; both must be at least 1")
+        raise CommandError(f"--size is {width} {height}, but both must be at least 1")
     require("numba")
     print(
-        "the first run on a machine compiles the renderer, which takes a minute or two; later ones do not",
+        "the first run on a machine compiles the renderer, which takes a minute or two; later runs start at once",
         file=sys.stderr,
         flush=True,
     )
@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def pack(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Packs the scenes into shards; returns their manifest."""
+    """Pack the scenes into shards; return their manifest."""
     from depth_anything_ros.synthetic.scene_images import RenderedScenes
 
     width, height = arguments.size
@@ -96,7 +96,7 @@ def pack(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def draw_sheet(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Writes the contact sheet; returns what there is to say of each scene."""
+    """Write the contact sheet; return a description of each scene."""
     from depth_anything_ros.synthetic.render import render
 
     width, height = arguments.size
@@ -112,22 +112,28 @@ def draw_sheet(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def contact_sheet(scenes: list[RenderedScene], described: list[dict]) -> np.ndarray:
-    """RGB uint8: each picture beside its inverse depth, bright where near, COLUMNS such pairs to a row, and captions.
+    """Draw each picture with its inverse depth, bright where near, in rows of `COLUMNS` pairs, with captions.
 
-    ``described``: what `describe` says of each.
+    Args:
+        scenes: the scenes.
+        described: from `describe`, for each scene.
+
+    Returns:
+        RGB uint8 (H, W, 3).
     """
     pairs = []
-    for scene, said in zip(scenes, described, strict=True):
+    for scene, description in zip(scenes, described, strict=True):
         pair = np.hstack([scene.image, color_inverse_depth(scene.depth)])
-        lens = f"{said['horizontal_field_of_view_degrees']:.0f} degrees wide"
-        meters = f"{said['nearest_m']:.2f} to {said['furthest_m']:.1f} m, half nearer than {said['median_m']:.1f} m"
-        pairs.append(captioned(pair, f"seed {said['seed']}: {said['kind']}, {lens}\n{meters}"))
-    text = "Rendered scenes, each beside its inverse depth, on a range of its own"
+        lens = f"{description['horizontal_field_of_view_degrees']:.0f} degrees wide"
+        nearest, median, furthest = (description[f"{name}_m"] for name in ("nearest", "median", "furthest"))
+        meters = f"{nearest:.2f} to {furthest:.1f} m, half nearer than {median:.1f} m"
+        pairs.append(captioned(pair, f"seed {description['seed']}: {description['kind']}, {lens}\n{meters}"))
+    text = "Rendered scenes, each with its inverse depth, drawn over the scene's own range"
     return footed(grid(pairs, COLUMNS), text, [legend(INFERNO, "far, sky", "near")])
 
 
 def color_inverse_depth(depth: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of a depth image (H, W) in meters; the furthest is black, the nearest 1 % bright."""
+    """Color a depth image (H, W), meters; the farthest depth is black, the nearest 1 % bright. RGB uint8 (H, W, 3)."""
     inverse = 1.0 / depth
     low, high = inverse.min(), np.percentile(inverse, 99.0)
     level = np.clip((inverse - low) / max(high - low, 1e-9), 0.0, 1.0)
@@ -135,7 +141,12 @@ def color_inverse_depth(depth: np.ndarray) -> np.ndarray:
 
 
 def describe(seed: int, scene: RenderedScene) -> dict:
-    """What the JSON file says of a scene."""
+    """Return the description of a scene for the JSON file.
+
+    Args:
+        seed: of the scene.
+        scene: the scene.
+    """
     finite = scene.depth[np.isfinite(scene.depth)]
     return {
         "seed": seed,

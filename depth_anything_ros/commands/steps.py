@@ -1,4 +1,4 @@
-"""A step of a pipeline or an ablation: one command, run once in a process of its own, and the note that it is done."""
+"""A step of a pipeline or an ablation: one command, run once in its own process, and the record that it is done."""
 
 from __future__ import annotations
 
@@ -29,24 +29,37 @@ from depth_anything_ros.system.signals import print_in_handler, signal_handlers
 from depth_anything_ros.zoo.cache import sha256_once
 
 GRACE = 2.0
-"""Seconds that a step has to end after Ctrl-C before it is sent SIGTERM."""
+"""Seconds for a step to end after Ctrl-C before it gets SIGTERM."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One command and what it is called."""
+    """A command and its name."""
 
     name: str
     command: list[str]
 
 
 def marker_of(step: Step, done: Path) -> Path:
-    """The file that says that a step is done."""
+    """Return the path of a step's record, which exists if the step is done.
+
+    Args:
+        step: the step.
+        done: the folder of records.
+    """
     return done / f"{step.name}.json"
 
 
 def run_once(step: Step, done: Path) -> int:
-    """Runs a step in a process of its own, unless it is done; returns its status and notes that it is done."""
+    """Run a step in its own process, unless it is done; record that it is done.
+
+    Args:
+        step: the step.
+        done: the folder of records.
+
+    Returns:
+        The exit status, 0 if it was done already.
+    """
     if is_done(step, done):
         return 0
     named = {word.rpartition("=")[2] for word in step.command} - {""}
@@ -60,16 +73,20 @@ def run_once(step: Step, done: Path) -> int:
         seconds = round(time.monotonic() - started, 1)
         outputs = {str(path): results_in(path) for path in outputs_of_step(step) if path.exists()}
         after = _states(before.keys() - outputs.keys(), done)
-        inputs = {path: state for path, state in after.items() if before[path] == state}  # the others it has changed
+        inputs = {path: state for path, state in after.items() if before[path] == state}  # it has changed the others
         noted = {"name": step.name, "command": step.command, "inputs": inputs, "outputs": outputs, "seconds": seconds}
         atomic_write(marker_of(step, done), json.dumps(noted, indent=2).encode())
     return status or (128 + asked[0] if asked else 0)
 
 
 def is_done(step: Step, done: Path) -> bool:
-    """Whether this very command has been run to its end, on what it names, and all that it made is still there.
+    """Return whether this exact command has finished, its inputs are unchanged, and its results exist.
 
-    What it named and is not there any more does not count: there is nothing to make it anew from.
+    An input that is missing now does not count: without it the step cannot run again.
+
+    Args:
+        step: the step.
+        done: the folder of records.
     """
     noted = _read_marker(marker_of(step, done))
     if noted.get("command") != step.command:
@@ -82,7 +99,7 @@ def is_done(step: Step, done: Path) -> bool:
 
 
 def _read_marker(marker: Path) -> dict[str, Any]:
-    """What is noted of a step that is done; nothing where it is not, or the note is damaged."""
+    """Return the record of a finished step; empty if there is none, or it is damaged."""
     try:
         return dict(json.loads(marker.read_text()))
     except (OSError, ValueError, TypeError):
@@ -90,42 +107,42 @@ def _read_marker(marker: Path) -> dict[str, Any]:
 
 
 def _is_there(output: Path, names: Sequence[str]) -> bool:
-    """Whether a file is there, or a folder with these files in it."""
+    """Return whether a file exists, or a folder with these files in it."""
     if not output.is_dir():
         return output.exists() and not names
-    with os.scandir(output) as entries:  # one call, and not one for each of 60 000 shards
+    with os.scandir(output) as entries:  # one call instead of one for each of 60 000 shards
         return {entry.name for entry in entries}.issuperset(names)
 
 
 def _states(paths: Iterable[str], done: Path) -> dict[str, str]:
-    """What tells the state of each of the paths that is there: a hash of a file, or one of what lies in a folder."""
-    found = {}
+    """Return the state of each existing path: a hash of a file, or of a folder's file names, sizes and times."""
+    states = {}
     for path in sorted(paths):
         if os.path.isfile(path):
-            found[path] = sha256_once(Path(path))
+            states[path] = sha256_once(Path(path))
         elif os.path.isdir(path):
-            found[path] = _state_of_folder(path, str(done.parent.resolve()))
-    return found
+            states[path] = _state_of_folder(path, str(done.parent.resolve()))
+    return states
 
 
 def _state_of_folder(folder: str, left_out: str) -> str:
-    """A hash of names, sizes and times of all files in a folder, but for hidden ones and those of the steps' own."""
+    """Return a hash of names, sizes and times of all files in a folder, except hidden ones and the steps' results."""
     digest = hashlib.sha256()
-    for place, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(folder):
         kept = (name for name in folders if not name.startswith("."))
-        folders[:] = sorted(name for name in kept if os.path.realpath(os.path.join(place, name)) != left_out)
+        folders[:] = sorted(name for name in kept if os.path.realpath(os.path.join(parent, name)) != left_out)
         for name in sorted(name for name in files if not name.startswith(".")):
-            path = os.path.join(place, name)
-            with contextlib.suppress(FileNotFoundError):  # a link that leads nowhere
-                found = os.stat(path)
-                line = f"{os.path.relpath(path, folder)} {found.st_size} {found.st_mtime_ns}\n"
+            path = os.path.join(parent, name)
+            with contextlib.suppress(FileNotFoundError):  # a broken link
+                status = os.stat(path)
+                line = f"{os.path.relpath(path, folder)} {status.st_size} {status.st_mtime_ns}\n"
                 digest.update(os.fsencode(line))
     return digest.hexdigest()
 
 
 def outputs_of_step(step: Step) -> list[Path]:
-    """The files and folders that a step's command is told to write; none where it could not be run as it stands."""
-    from depth_anything_ros.commands.overwriting import outputs_of  # with OpenCV, which --help needs not
+    """Return the files and folders that a step writes; none if its command is invalid."""
+    from depth_anything_ros.commands.overwriting import outputs_of  # imports OpenCV, which --help does not need
 
     try:
         with contextlib.redirect_stderr(io.StringIO()):
@@ -136,13 +153,13 @@ def outputs_of_step(step: Step) -> list[Path]:
 
 
 def is_interruption(status: int) -> bool:
-    """Whether a step was ended from outside: asked to stop, or killed."""
+    """Return whether a step was stopped or killed from outside."""
     return status in (STOPPED, 128 + signal.SIGINT, 128 + signal.SIGTERM) or status < 0
 
 
-def how_it_ended(status: int) -> str:
-    """What to say of a step that ended with a status other than 0, and what the same command does then."""
-    again = "goes on with it" if is_interruption(status) else "tries it again once that is mended"
+def end_text(status: int) -> str:
+    """Return how a step ended with a status other than 0, and what the same command does then."""
+    again = "continues it" if is_interruption(status) else "tries it again after you fix that"
     if status >= 0:
         return f"ended with status {status}; the same command {again}"
     cause = " (most likely because memory ran out)" if status == -signal.SIGKILL else ""
@@ -150,27 +167,33 @@ def how_it_ended(status: int) -> str:
 
 
 def as_status(status: int) -> int:
-    """The exit status of a step as a shell has it: 128 and the signal's number for one that a signal ended."""
+    """Return the exit status of a step as in a shell: 128 plus the signal's number if a signal ended it."""
     return status if status >= 0 else 128 - status
 
 
 @contextmanager
 def passing_on_signals(process: subprocess.Popen, name: str) -> Iterator[list[int]]:
-    """Has the step answer signals, which may save its state first, instead of leaving it alone at work.
+    """Forward signals to a step, which may save its state first, while the block runs.
 
-    SIGTERM is passed on at once. A terminal sends Ctrl-C to the step as well, where a second one would end it without
-    its state; one that was sent to this process alone is passed on, as SIGTERM, to a step that does not end soon. Gives
-    the numbers of those that came, so that no other step is begun.
+    SIGTERM is forwarded at once. A terminal sends Ctrl-C to the step as well, and a second one would end it without
+    saving. So Ctrl-C is forwarded as SIGTERM, and only if the step does not end soon.
+
+    Args:
+        process: the step's process.
+        name: the step's name, for the message.
+
+    Yields:
+        The numbers of the received signals; after one of them no further step starts.
     """
-    asked: list[int] = []
+    received: list[int] = []
 
     def answer(number: int, _: object) -> None:
-        if not asked:
-            print_in_handler(f"asked to stop: waiting for {name} to end; no other step is begun")
-        asked.append(number)
+        if not received:
+            print_in_handler(f"stop requested: waiting for {name} to end; no further step starts")
+        received.append(number)
         passing_on = threading.Timer(0 if number == signal.SIGTERM else GRACE, process.send_signal, [signal.SIGTERM])
         passing_on.daemon = True
         passing_on.start()
 
     with signal_handlers({signal.SIGTERM: answer, signal.SIGINT: answer}):
-        yield asked
+        yield received

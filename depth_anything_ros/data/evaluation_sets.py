@@ -25,14 +25,22 @@ _PART_OF = f"is part of scikit-image, which is not installed; {advice('skimage')
 
 @dataclass(frozen=True)
 class VelodyneSet(DepthSet):
-    """KITTI object: images, velodyne scans and a calibration for each frame.
+    """KITTI object: images, velodyne scans and a calibration per frame.
 
-    The scan is raw: where camera and velodyne see past each other, points of the background show through the
-    foreground (Uhrig et al., 3DV 2017), so the best possible score is not perfect.
+    The scan is raw. Where camera and velodyne see different things, background points appear in the foreground (Uhrig
+    et al., 3DV 2017). So the best possible score is not perfect.
     """
 
     def read(self, root: Path, name: str) -> LabeledImage:
-        """Reads the image and projects the scan into it."""
+        """Read the image, and project the scan into it.
+
+        Args:
+            root: the set's folder.
+            name: the image.
+
+        Raises:
+            DataError: a file is missing or damaged; the message names it.
+        """
         image = self.read_image(root, name)
         _, calibration_file, scan = self.sources(root, name)
         calibration, points = velodyne.read_calibration(calibration_file), velodyne.read_points(scan)
@@ -43,24 +51,29 @@ class VelodyneSet(DepthSet):
         return LabeledImage(f"{self.name}/{name}", image, depth, camera)
 
     def sources(self, root: Path, name: str) -> tuple[Path, ...]:
-        """Image, calibration and scan."""
+        """Return image, calibration and scan.
+
+        Args:
+            root: the set's folder.
+            name: the image.
+        """
         frame = Path(name).stem
         return root / name, root / "calib" / f"{frame}.txt", root / "velodyne" / f"{frame}.bin"
 
 
 @dataclass(frozen=True)
 class MotorcycleSet(DepthSet):
-    """Middlebury 2014 "Motorcycle" as scikit-image ships it, quarter size; needs that package, and no folder.
+    """Middlebury 2014 "Motorcycle" at quarter size, from scikit-image. It needs that package, but no folder.
 
-    depth = focal length * baseline / (disparity + offset), where the offset is the distance between the principal
-    points of the two cameras (Scharstein et al., GCPR 2014; values from `skimage.data.stereo_motorcycle`).
+    depth = focal length * baseline / (disparity + offset). The offset is the distance between the principal points of
+    the two cameras (Scharstein et al., GCPR 2014; values from `skimage.data.stereo_motorcycle`).
     """
 
     disparity_offset: float = 31.086
     baseline: float = 0.193001
 
     def names(self, root: Path) -> Iterator[str]:
-        """The one frame there is, if scikit-image is installed."""
+        """Yield the only frame if scikit-image is installed."""
         try:
             import skimage.data  # noqa: F401
         except ImportError:
@@ -68,19 +81,43 @@ class MotorcycleSet(DepthSet):
         yield "motorcycle"
 
     def empty_message(self, root: Path) -> str:
-        """What lacks is a package."""
+        """Return the error message about the missing package."""
         return f"{self.name} {_PART_OF}"
 
     def read_image(self, root: Path, name: str) -> np.ndarray:
-        """The left image. Raises `DataError` if scikit-image is missing."""
+        """Return the left image.
+
+        Args:
+            root: not used.
+            name: not used.
+
+        Raises:
+            DataError: scikit-image is missing.
+        """
         return np.ascontiguousarray(self._load()[0])
 
     def read_file(self, root: Path, name: str) -> tuple[str, bytes]:
-        """The left image as PNG."""
+        """Return the left image as PNG.
+
+        Args:
+            root: not used.
+            name: not used.
+
+        Raises:
+            DataError: scikit-image is missing.
+        """
         return "png", as_png(self.read_image(root, name))
 
     def read(self, root: Path, name: str) -> LabeledImage:
-        """Left image, and depth from the disparity. Raises `DataError` if scikit-image is missing."""
+        """Return the left image, with depth from the disparity.
+
+        Args:
+            root: not used.
+            name: the name in the frame.
+
+        Raises:
+            DataError: scikit-image is missing.
+        """
         left, _, disparity = self._load()
         disparity = np.where(np.isfinite(disparity), disparity, np.nan).astype(np.float64)
         depth = (self.camera[0] * self.baseline / (disparity + self.disparity_offset)).astype(np.float32)
@@ -88,11 +125,21 @@ class MotorcycleSet(DepthSet):
         return LabeledImage(f"{self.name}/{name}", np.ascontiguousarray(left), depth, camera)
 
     def file_size(self, root: Path, name: str) -> int:
-        """Of the PNG, which is made for that."""
+        """Return the size of the PNG, which is encoded for this.
+
+        Args:
+            root: not used.
+            name: not used.
+        """
         return len(self.read_file(root, name)[1])
 
     def sources(self, root: Path, name: str) -> tuple[Path, ...]:
-        """None: it comes with scikit-image."""
+        """Return no files: the images are part of scikit-image.
+
+        Args:
+            root: not used.
+            name: not used.
+        """
         return ()
 
     def _load(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -177,3 +224,4 @@ EVALUATION_SETS = (
         camera=(994.978, 994.978, 311.193, 254.877),
     ),
 )
+"""The sets that `evaluate` scores on."""

@@ -31,8 +31,8 @@ BLENDED_MVS = DepthSet(
     is_metric=False,
     camera=None,
     count=115_000,
-    pitfalls="Depth is in the unit of each scene, not in meters. NNNNNNNN_masked.jpg, with the background blacked out, "
-    "is left out. Incomplete meshes leave depth maps that are empty.",
+    pitfalls="Depth is in the unit of each scene, not in meters. NNNNNNNN_masked.jpg, with a black background, is "
+    "skipped. Incomplete meshes give empty depth maps.",
 )
 
 DIML_INDOOR = DepthSet(
@@ -44,7 +44,7 @@ DIML_INDOOR = DepthSet(
     depths="{folder*}/up_png/{frame}_ud.png",
     read_depth=Picture(0.001),
     count=220_000,
-    pitfalls="up_png is filled and enlarged, warp_png is what the Kinect saw. Intrinsics are not published.",
+    pitfalls="up_png is filled and enlarged, warp_png is the depth of the Kinect. Intrinsics are not published.",
 )
 
 DIML_OUTDOOR = DepthSet(
@@ -57,8 +57,8 @@ DIML_OUTDOOR = DepthSet(
     read_depth=Picture(0.001),
     masks=(Mask("{folder*}/conf/{frame}_conf.png", least=153),),
     count=927_000,
-    pitfalls="Depth comes from stereo matching and is poor (V2 of the paper, table 6). Confidence below 0.6 of 255 is "
-    "left out; the report names 0.9 for some uses. Intrinsics are not published.",
+    pitfalls="Depth comes from stereo matching and is poor (V2 of the paper, table 6). Pixels with confidence below "
+    "0.6 of 255 are skipped; the report recommends 0.9 for some uses. Intrinsics are not published.",
 )
 
 HRWSI = DepthSet(
@@ -72,8 +72,8 @@ HRWSI = DepthSet(
     masks=(Mask("{split}/valid_masks/{frame}.png"),),
     is_metric=False,
     count=20_378,
-    pitfalls="Disparity of web stereo, of unknown scale and shift: 1 / value is no depth in any unit. The sky has the "
-    "least disparity, which is not always 0.",
+    pitfalls="Disparity of web stereo, of unknown scale and shift: 1 / value is not depth in any unit. The sky has "
+    "the smallest disparity, which is not always 0.",
 )
 
 IRS = DepthSet(
@@ -87,8 +87,8 @@ IRS = DepthSet(
     read_depth=ExrDisparity(480.0 * 0.1),
     camera=(480.0, 480.0, 479.5, 269.5),
     count=103_316,
-    pitfalls="Disparity in pixels; the baseline is 0.1 m in most scenes, says the owner. Some files have another size "
-    "than their image and are refused.",
+    pitfalls="Disparity in pixels; the baseline is 0.1 m in most scenes, according to the owner. Some files have "
+    "another size than their image and are rejected.",
 )
 
 MEGADEPTH = DepthSet(
@@ -102,8 +102,8 @@ MEGADEPTH = DepthSet(
     read_depth=Hdf5Array("depth"),
     is_metric=False,
     count=128_000,
-    pitfalls="The scale is that of each reconstruction. About a quarter of the .h5 hold an order of foreground and "
-    "background instead of depth, told by values below 0, and are refused. There are no intrinsics in v1.",
+    pitfalls="The scale is that of each reconstruction. About a quarter of the .h5 files contain an order of "
+    "foreground and background instead of depth. They have negative values and are rejected. v1 has no intrinsics.",
 )
 
 TARTANAIR = DepthSet(
@@ -131,9 +131,9 @@ HYPERSIM = DepthSet(
     camera=(886.81, 886.81, 511.5, 383.5),
     splits=SceneTable("metadata_images_split_scene_v1.csv", scene="scene_name", split="split_partition_name"),
     count=74_619,
-    pitfalls="Stored is the distance along the ray; depth is computed with f = 886.81 of the images' 1024x768. A few "
-    "scenes have a shifted lens, for which that is not exact. Frames have gaps: bad ones were taken out. Splits are "
-    "those of the owners' metadata_images_split_scene_v1.csv, laid beside the scenes.",
+    pitfalls="The files contain the distance along the ray; depth is computed with f = 886.81 at 1024x768. It is not "
+    "exact for the few scenes with a shifted lens. Frame numbers have gaps, because bad frames were removed. Splits "
+    "come from the owners' metadata_images_split_scene_v1.csv, next to the scenes.",
 )
 
 VIRTUAL_KITTI_2 = DepthSet(
@@ -146,8 +146,8 @@ VIRTUAL_KITTI_2 = DepthSet(
     read_depth=Picture(0.01, invalid=(0,), sky=(65535,)),
     camera=(725.0087, 725.0087, 620.5, 187.0),
     count=42_520,
-    pitfalls="Unpack the archives of rgb and depth into one folder. Centimeters; 65535 is the sky. Training on meters "
-    "takes what is nearer than 80 m.",
+    pitfalls="Unpack the archives of rgb and depth into one folder. Centimeters; 65535 is the sky. Metric "
+    "training uses depth below 80 m.",
 )
 
 KITTI = DepthSet(
@@ -163,8 +163,8 @@ KITTI = DepthSet(
     splits=ByList("{date}_drive_{drive}", EIGEN_TEST_DRIVES),
     count=92_750,
     pitfalls="Unpack raw and annotated data into one folder. value / 256 m. The first and last five frames of a drive "
-    "have no depth. Papers score 697 images of the 28 drives that are split test here, 45 of which have no depth; the "
-    "folders train and val of the depth, field annotated, cut across these.",
+    "have no depth. Papers score 697 images of the 28 drives in split test here; 45 of them have no depth. The "
+    "folders train and val of the depth (field annotated) do not follow this split.",
 )
 
 NYUV2_SYNC = DepthSet(
@@ -178,7 +178,7 @@ NYUV2_SYNC = DepthSet(
     camera=(518.857901, 519.469611, 325.582449, 253.736166),
     splits=OneSplit(TRAIN),
     count=24_231,
-    pitfalls="The images have a white frame of some pixels. All are of scenes to train on; papers score nyuv2_labeled.",
+    pitfalls="The images have a white border of some pixels. All are from training scenes; papers score nyuv2_labeled.",
 )
 
 LABELED = (

@@ -22,8 +22,8 @@ NYUV2_LABELED = NyuLabeledSet(
     images="nyu_depth_v2_labeled.mat",
     camera=(518.857901, 519.469611, 325.582449, 253.736166),
     count=1449,
-    pitfalls="rawDepths, not the filled depths: the difference is worth a fifth of AbsRel. Splits are trainNdxs and "
-    "testNdxs of splits.mat, counted from 1; where it lies beside, the test split is read unless another is chosen.",
+    pitfalls="rawDepths, not the filled depths: the difference is a fifth of AbsRel. Splits are trainNdxs and testNdxs "
+    "of splits.mat, counted from 1. With splits.mat next to the file, the default is the test split.",
 )
 
 SINTEL = DepthSet(
@@ -37,8 +37,8 @@ SINTEL = DepthSet(
     camera=SintelCamera("training/camdata_left/{scene}/{frame}.cam"),
     splits=OneSplit(TEST),
     count=1064,
-    pitfalls="Unpack images and depth into one folder. Far backgrounds are thousands of meters away; tables leave out "
-    "what is beyond 70 or 72 m.",
+    pitfalls="Unpack images and depth into one folder. Far backgrounds are thousands of meters away; papers ignore "
+    "depth beyond 70 or 72 m.",
 )
 
 DDAD = DdadSet(
@@ -48,8 +48,8 @@ DDAD = DdadSet(
     homepage="https://github.com/TRI-ML/DDAD",
     images="ddad.json",
     count=3950,
-    pitfalls="Camera and lidar of a sample have stamps of their own, and poses to match. Points of the background show "
-    "through the foreground. In the cameras at the sides the car itself is in view.",
+    pitfalls="Camera and lidar of a sample have different stamps, each with its pose. Background points appear in the "
+    "foreground. The side cameras see the car itself.",
 )
 
 ETH3D = DepthSet(
@@ -62,7 +62,7 @@ ETH3D = DepthSet(
     read_depth=RawFloats(),
     splits=OneSplit(TEST),
     count=454,
-    pitfalls="The depth files are called .JPG and hold bare float32. They fit the distorted images, not "
+    pitfalls="The depth files have the ending .JPG but contain bare float32. They match the distorted images, not "
     "dslr_images_undistorted.",
 )
 
@@ -78,8 +78,8 @@ DIODE = DepthSet(
     masks=(Mask("{split}/{place}/{scene}/{scan}/{frame}_depth_mask.npy"),),
     camera=(886.81, 927.06, 512.0, 384.0),
     count=771,
-    pitfalls="771 are the validation frames, 325 indoors and 446 outdoor. Depth is noisy at edges where the mask says "
-    "that it is valid. The owners' fy looks doubtful beside their field of view.",
+    pitfalls="771 are the validation frames, 325 indoors and 446 outdoor. Depth is noisy at edges although the mask "
+    "marks it as valid. The owners' fy seems inconsistent with their field of view.",
 )
 
 SUN_RGBD = DepthSet(
@@ -93,8 +93,8 @@ SUN_RGBD = DepthSet(
     camera=NumbersFile("{folder*}/intrinsics.txt", at=(0, 4, 2, 5)),
     splits=SunSplits(),
     count=10_335,
-    pitfalls="Samples are rotated by three bits. depth is what the sensor saw, depth_bfx is filled. Its part "
-    "kv1/NYUdata is NYUv2. Splits are those of allsplit.mat in the owners' SUNRGBDtoolbox, in or beside the folder.",
+    pitfalls="Samples are rotated by three bits. depth is the sensor's, depth_bfx is filled. The part kv1/NYUdata is "
+    "NYUv2. Splits come from allsplit.mat in the owners' SUNRGBDtoolbox, in or next to the folder.",
 )
 
 IBIMS1 = DepthSet(
@@ -113,3 +113,4 @@ IBIMS1 = DepthSet(
 )
 
 PACKABLE_BENCHMARKS = (NYUV2_LABELED, SINTEL, DDAD, ETH3D, DIODE, SUN_RGBD, IBIMS1)
+"""Benchmarks that `data check` and `data pack` read. `evaluate` does not score on them."""

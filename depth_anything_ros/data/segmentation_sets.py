@@ -21,7 +21,8 @@ CITYSCAPES = SegmentationSet(
     ),
     stored=(7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33),
     count=3475,
-    pitfalls="labelIds, of which 19 are scored, not labelTrainIds, which must be made. 2975 to train on, 500 to score.",
+    pitfalls="labelIds, of which 19 are scored, not labelTrainIds, which must be generated. "
+    "2975 images for training, 500 to score.",
 )
 
 ADE20K = SegmentationSet(
@@ -34,7 +35,7 @@ ADE20K = SegmentationSet(
     classes=tuple(str(number) for number in range(1, 151)),
     stored=tuple(range(1, 151)),
     count=22_210,
-    pitfalls="0 is no class. Classes are numbered as in objectInfo150.txt. 20210 to train on, 2000 to score.",
+    pitfalls="0 is no class. Classes have the numbers of objectInfo150.txt. 20210 images for training, 2000 to score.",
 )
 
 SEGMENTATION = (ADE20K, CITYSCAPES)

@@ -29,6 +29,7 @@ from depth_anything_ros.data.unlabeled_sets import UNLABELED
 from depth_anything_ros.system.did_you_mean import did_you_mean
 
 USER_SETS = (FolderSet(), ListSet(), VideoSet(), TarSet(), BagSet(), RgbdSet())
+"""Sets of the user's own data."""
 
 SETS_BY_KIND: dict[str, tuple[ImageSet, ...]] = {
     "labeled": LABELED,
@@ -38,12 +39,14 @@ SETS_BY_KIND: dict[str, tuple[ImageSet, ...]] = {
     "sample": EVALUATION_SETS,
     "your own": USER_SETS,
 }
+"""All sets by kind, as `data list` prints them."""
 ALL_SETS: dict[str, ImageSet] = {declared.name: declared for sets in SETS_BY_KIND.values() for declared in sets}
+"""All sets by name."""
 
 
 def find_set(name: str) -> ImageSet:
-    """The set of that name. Raises `DataError`, naming those that are like it, or all there are."""
+    """Return the set with this name. Raises `DataError` for an unknown name, with similar names."""
     if name not in ALL_SETS:
-        meant = did_you_mean(name, ALL_SETS) or f"; known are {', '.join(ALL_SETS)}"
-        raise DataError(f"there is no set {name!r}{meant}")
+        suggestion = did_you_mean(name, ALL_SETS) or f"; the sets are {', '.join(ALL_SETS)}"
+        raise DataError(f"there is no set {name!r}{suggestion}")
     return ALL_SETS[name]

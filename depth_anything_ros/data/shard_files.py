@@ -1,4 +1,4 @@
-"""One shard: which samples it is made of, how it is written, and the note beside it that says so."""
+"""One shard: its samples, its writing, and the note next to it that describes it."""
 
 from __future__ import annotations
 
@@ -33,15 +33,19 @@ from depth_anything_ros.system.atomic_file import atomic_path, atomic_write
 from depth_anything_ros.zoo.cache import sha256_of
 
 _ROOT_ENDS = "%3A"
-"""Stands in a key between the root's label and the image's name, in neither of which it can be: % is %25 there."""
+"""Separates the root's label from the image's name in a key. Neither can contain it, because "%" is "%25" there."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """What one shard is made of.
+    """The content of one shard to pack.
 
-    ``number``: of the shard. ``label``: what its root is called, "" for the only one. ``names``: its images; None for
-    those that the note of the shard names, but for what is ``gone``. ``prune``: whether samples may be lost.
+    Attributes:
+        number: of the shard.
+        label: of its root, "" for a single root.
+        names: its images; None for those of the shard's note without ``gone``.
+        gone: images that no longer exist.
+        prune: whether samples may be removed.
     """
 
     number: int
@@ -53,10 +57,15 @@ class Part:
 
 @dataclass(frozen=True)
 class Note:
-    """What is known of a shard that is there, or of one that was begun.
+    """The recorded content of a shard, complete or not.
 
-    ``names``: all images that it was made of. ``refused``: those that could not be packed. ``shard``: None where the
-    file is absent or no note tells of it. ``made_of``: "" where that is not known.
+    Attributes:
+        number: of the shard.
+        label: of its root.
+        names: all images that it was made from.
+        refused: images that could not be packed.
+        made_of: the hash from `made_of_files`, "" if unknown.
+        shard: None if the file is missing or no note describes it.
     """
 
     number: int
@@ -68,9 +77,17 @@ class Note:
 
 
 def read_note(output: Path, number: int) -> Note | None:
-    """The note of a shard; where there is none, what its own keys tell; None where they tell nothing either.
+    """Read the note of a shard.
 
-    Notes of the first release name no images: the shard's keys do, but for those that could not be packed.
+    Without a note, the keys of the shard give the names. Notes of the first release list no names either; then images
+    that could not be packed are unknown.
+
+    Args:
+        output: the folder of shards.
+        number: the shard.
+
+    Returns:
+        The note, or None if neither note nor shard is readable.
     """
     path = output / shard_name(number)
     try:
@@ -86,23 +103,37 @@ def read_note(output: Path, number: int) -> Note | None:
         keys = dict.fromkeys(member.partition(".")[0] for member in tar_members(path))
     except DataError:
         return None
-    told = [_name_of(key) for key in keys]
+    labels_and_names = [_name_of(key) for key in keys]
     is_all = shard is not None and not shard.refused
-    return Note(number, told[0][0] if told else "", [name for _, name in told], (), made_of if is_all else "", shard)
+    first_label = labels_and_names[0][0] if labels_and_names else ""
+    all_names = [name for _, name in labels_and_names]
+    return Note(number, first_label, all_names, (), made_of if is_all else "", shard)
 
 
 def pack_shard(declared: ImageSet, root: Path, output: Path, part: Part) -> Shard:
-    """Makes one shard, unless it is there and has all of the same files: then it is as it was.
+    """Pack one shard. An existing shard stays if it is complete and its files are unchanged.
 
-    Raises `OSError` where the disk or rights keep an image from being read, `ImportError` where a package lacks, and
-    `DataError` where an image that was packed can no longer be read; the shard is as it was then, so that packing goes
-    on with it once that is mended.
+    If an error is raised, the existing shard stays, and packing can continue once the problem is fixed.
+
+    Args:
+        declared: the set.
+        root: its folder.
+        output: the folder of shards.
+        part: the content.
+
+    Returns:
+        The shard.
+
+    Raises:
+        OSError: a disk error or missing permissions.
+        ImportError: a package is missing.
+        DataError: an image of an existing sample can no longer be read.
     """
     path, note = output / shard_name(part.number), read_note(output, part.number)
     gone = frozenset(part.gone)
     names = part.names if part.names is not None else [name for name in note.names if name not in gone]
     made_of = made_of_files(declared, root, names, part.label)
-    if note is not None and _is_as_it_was(note, made_of, path):
+    if note is not None and _is_current(note, made_of, path):
         return note.shard
     refused: dict[str, str] = {}
     packed = 0
@@ -113,7 +144,7 @@ def pack_shard(declared: ImageSet, root: Path, output: Path, part: Part) -> Shar
                     sample = with_retries(make_sample, declared, root, name, part.label)
                 except (ImportError, MemoryError):
                     raise
-                except Exception as error:  # libraries raise whatever they stumble over, and the next may be whole
+                except Exception as error:  # libraries raise errors of any kind, and the next image may be intact
                     reraise_disk_error(error)
                     refused[name] = skip_reason(f"{declared.name}/{name}", error)
                     continue
@@ -122,36 +153,46 @@ def pack_shard(declared: ImageSet, root: Path, output: Path, part: Part) -> Shar
         file.flush()
         if note is not None and note.shard is not None and not part.prune:
             _check_losses(note, refused, path)
-        (output / MANIFEST).unlink(missing_ok=True)  # it is no longer true
+        (output / MANIFEST).unlink(missing_ok=True)  # it is outdated now
         shard = Shard(path.name, packed, partial.stat().st_size, sha256_of(partial), tuple(refused.values()))
         origin = {"root": part.label, "names": list(names), "refused_names": list(refused)}
         noted = {**asdict(shard), "set": declared.name, "made_of": made_of, **origin}
-        # Before the shard, which nothing else tells the set of.
+        # Written before the shard: nothing else records the set of a shard.
         atomic_write(path.with_suffix(".json"), json.dumps(noted, indent=2).encode())
     return shard
 
 
 def _check_losses(note: Note, refused: Mapping[str, str], path: Path) -> None:
-    """Raises `DataError` where an image cannot be read any more of which the shard has a sample."""
+    """Raise `DataError` if an image of an existing sample can no longer be read."""
     lost = [name for name in note.names if name in refused and name not in note.refused]
     if lost:
         raise DataError(
-            f"{path} holds samples of {len(lost)} images that can no longer be read ({refused[lost[0]]}): it stays as "
-            "it is. Mend them, or give --prune to pack without"
+            f"{path} has samples of {len(lost)} images that can no longer be read ({refused[lost[0]]}). The shard "
+            "stays unchanged. Repair the images, or remove their samples with --prune"
         )
 
 
-def _is_as_it_was(note: Note, made_of: str, path: Path) -> bool:
-    """Whether a shard is there, whole, and made of the same files.
+def _is_current(note: Note, made_of: str, path: Path) -> bool:
+    """Return whether a shard is complete, intact and made from the same files.
 
-    Where some were refused it is made anew: what was amiss may be mended, and not by a change of the files.
+    A shard with skipped images is packed again, because the cause may be gone although the files are unchanged.
     """
     is_known = note.shard is not None and not note.refused and note.made_of == made_of
     return is_known and with_retries(sha256_of, path) == note.shard.sha256
 
 
 def made_of_files(declared: ImageSet, root: Path, names: Sequence[str], label: str = "") -> str:
-    """A hash of what a shard is made of: names, and size and time of the files behind them."""
+    """Return a hash of the names of the images, and the sizes and times of their files.
+
+    Args:
+        declared: the set.
+        root: its folder.
+        names: the images of the shard.
+        label: of the root.
+
+    Raises:
+        OSError: a disk error.
+    """
     digest = hashlib.sha256(os.fsencode(f"{FORMAT}\n{declared.name}\n"))
     if declared.input_range != AUTO:
         digest.update(repr(declared.input_range).encode())
@@ -160,7 +201,7 @@ def made_of_files(declared: ImageSet, root: Path, names: Sequence[str], label: s
     for name in names:
         try:
             stamp = with_retries(declared.stamp, root, name)
-        except Exception as error:  # which packing will name
+        except Exception as error:  # packing reports it
             reraise_disk_error(error)
             stamp = "damaged"
         digest.update(os.fsencode(f"{name}\n{stamp}\n"))
@@ -168,14 +209,24 @@ def made_of_files(declared: ImageSet, root: Path, names: Sequence[str], label: s
 
 
 def make_sample(declared: ImageSet, root: Path, name: str, label: str = "") -> dict[str, Any]:
-    """What a shard holds of one image, by extension. Raises `DataError`, naming the file that is amiss."""
+    """Return the content of a sample by extension.
+
+    Args:
+        declared: the set.
+        root: its folder.
+        name: the image.
+        label: of the root.
+
+    Raises:
+        DataError: a file is missing or damaged; the message names it.
+    """
     parts = declared.parts(root, name)
     described: dict[str, Any] = {"set": declared.name, "name": name}
     if label:
         described["root"] = label
     ending, content = parts.ending, parts.content
-    is_read_as_it_is = declared.input_range == AUTO or decode_picture(content, name).dtype != np.uint16
-    if ending not in PICTURE_ENDINGS or not is_read_as_it_is:  # a kind that no reader looks for, or a range of its own
+    is_kept = declared.input_range == AUTO or decode_picture(content, name).dtype != np.uint16
+    if ending not in PICTURE_ENDINGS or not is_kept:  # no ending of a shard, or another range
         image = decode_image(content, name, declared.as_stored, input_range=declared.input_range)
         ending, content = "png", as_png(image)
     sample: dict[str, Any] = {"__key__": key_of(name, label), ending: content}
@@ -193,10 +244,14 @@ def make_sample(declared: ImageSet, root: Path, name: str, label: str = "") -> d
 
 
 def key_of(name: str, label: str = "") -> str:
-    """A sample's key: the image's whole name, what WebDataset takes for more than a name as %2E and %2F.
+    """Return the key of a sample: the name of the image, with "." as %2E and "/" as %2F.
 
-    Unlike "_" for both, that keeps a.b.jpg and a_b.jpg apart, of which webdataset would make one sample. Of a set of
-    several roots the root's label stands before it.
+    WebDataset would split a name at these characters. Replacing both with "_" would merge a.b.jpg and a_b.jpg. If there
+    are several roots, the label comes first.
+
+    Args:
+        name: the image.
+        label: of the root.
     """
     return _quoted(name) if not label else f"{_quoted(label)}{_ROOT_ENDS}{_quoted(name)}"
 
@@ -206,19 +261,19 @@ def _quoted(text: str) -> str:
 
 
 def _name_of(key: str) -> tuple[str, str]:
-    """The root's label and the image's name that a key was made of."""
+    """Return the root's label and the image's name from a key."""
     label, _, name = (text.replace("%2F", "/").replace("%2E", ".") for text in key.rpartition(_ROOT_ENDS))
     return label.replace("%25", "%"), name.replace("%25", "%")
 
 
 def writing_samples(file: BinaryIO) -> AbstractContextManager[Any]:
-    """Writes samples into a file, the same bytes whoever does it and whenever."""
-    import webdataset  # which imports PyTorch: seconds, that processes which only read are spared
+    """Open a writer of samples. The same samples give the same bytes."""
+    import webdataset  # imports PyTorch, which takes seconds; readers do not need it
 
     return webdataset.TarWriter(file, mtime=0, user="", group="")
 
 
 def numbers_in(output: Path) -> Iterator[int]:
-    """The numbers of the shards that are there, or that a note tells of, in order."""
+    """Yield the numbers of the shards that have a file or a note, in order."""
     found = (re.fullmatch(r"shard-(\d+)\.(tar|json)", name) for name in os.listdir(output))
     yield from sorted({int(match[1]) for match in found if match})

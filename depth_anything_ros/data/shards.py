@@ -1,13 +1,18 @@
-"""Sets packed into WebDataset shards, for disks and networks that like large files; with a manifest of hashes.
+"""Packing of sets into WebDataset shards, for disks and networks that prefer large files.
 
-A shard is a tar of some thousand samples. A sample is KEY.jpg (or .png, or another of `PICTURE_ENDINGS`: the file as
-its owners made it), KEY.depth.png (codes, see `depth_codes`) where the set has depth, KEY.label.png where it has
-classes, and KEY.json. Shards are made one by one, each whole or not at all, and a shard is the same, byte by byte,
-whenever it is made; so packing may be interrupted and goes on, and a tool that versions data finds what has changed.
-manifest.json lists them with sizes and SHA-256, and its ``version`` is a hash of these.
+A shard is a tar of about a thousand samples. A sample has these files:
 
-A note beside each shard says which images it is made of, all of one root. Images that no note names become new shards;
-the others stay as they are. So what is made from a shard, such as labels, is valid as long as its images are the same.
+- KEY.jpg (or another of `PICTURE_ENDINGS`): the original image file
+- KEY.depth.png: codes, see `depth_codes`, if the set has depth
+- KEY.label.png: classes, if the set has them
+- KEY.json: the description
+
+Each shard is written atomically and has the same bytes whenever it is packed. So packing can be interrupted and
+continued, and data version control sees exactly what changed. manifest.json lists sizes and SHA-256 of the shards; its
+``version`` is a hash of these.
+
+A note next to each shard lists its images, all of one root. Images without a note become new shards, the other shards
+stay. So labels of a shard stay valid as long as its images are unchanged.
 """
 
 from __future__ import annotations
@@ -38,12 +43,12 @@ __all__ = ["Shard", "key_of", "make_sample", "pack", "pack_shard", "read_manifes
 _log = logging.getLogger(__name__)
 
 NAMES_AT_ONCE = 10_000
-"""So many names are looked up together."""
+"""Number of names in one lookup."""
 IN_MEMORY = 1 << 26
-"""Bytes of new names beyond which they wait in a file."""
+"""Bytes of new names to hold in memory; more go into a file."""
 
 Found = Iterable[tuple[Root, Iterator[str]]]
-"""The names of images in each root."""
+"""The names of the images in each root."""
 
 
 def pack(
@@ -56,22 +61,31 @@ def pack(
     in_flight: int = 64,
     prune: bool = False,
 ) -> Iterator[Shard]:
-    """Packs the set under each root into shards in ``output`` and yields each; then writes the manifest.
+    """Pack a set into shards, yield each shard, and write the manifest at the end.
 
-    ``limit``: pack the first so many images; 0 for all. ``in_flight``: so many shards are handed to ``executor`` at a
-    time, and only their names are held, since sets have tens of millions. ``prune``: remove samples whose images are
-    no longer there.
+    An existing shard stays if its files are unchanged. Missing images become new shards. An unreadable image is skipped
+    and listed in the manifest; its shard is packed again in the next run. The manifest exists only while it describes
+    the shards.
 
-    Shards that are there already are kept where they were made of the same files; images that they lack become new
-    ones. An image that cannot be read is left out and named in the manifest, which is there only while it is true of
-    the shards; its shard is made anew the next time.
+    Args:
+        declared: the set.
+        roots: its folders.
+        output: the folder of shards.
+        samples_per_shard: images per new shard.
+        executor: packs the shards.
+        limit: pack only the first images; 0 for all.
+        in_flight: number of shards given to ``executor`` at a time. Only their names are in memory, because sets have
+            tens of millions.
+        prune: remove samples whose images are gone.
 
-    Raises `DataError` where there is no image at all, and, without ``prune``, where samples would be lost since their
-    images are gone or can no longer be read;
-    `FolderError` where ``output`` holds another set or images of other roots, or another process is at work there; and
-    what `pack_shard` raises.
+    Raises:
+        DataError: there is no image, or, without ``prune``, samples would be lost because their images are gone or
+            unreadable.
+        FolderError: ``output`` contains another set or other roots, or another process writes there.
+        OSError: see `pack_shard`.
+        ImportError: see `pack_shard`.
     """
-    import webdataset  # noqa: F401 - said here, not by a process of the executor's, where it is not installed
+    import webdataset  # noqa: F401 - reports a missing package before any worker starts
 
     given = [roots] if isinstance(roots, Path) else list(roots)
     first = _names_of(declared, given[0])
@@ -102,7 +116,7 @@ def pack(
 
 
 def _names_of(declared: ImageSet, root: Path) -> Iterator[str]:
-    """The images under a root. Raises `DataError` at once where there is none."""
+    """Return the images of a root. Raises `DataError` at once if there are none."""
     names = declared.names(root)
     first = next(names, None)
     if first is None:
@@ -111,7 +125,7 @@ def _names_of(declared: ImageSet, root: Path) -> Iterator[str]:
 
 
 def _remove_left_behind(output: Path) -> None:
-    for partial in output.glob(".*.partial"):  # by a process that was killed; on disks without locks another may write
+    for partial in output.glob(".*.partial"):  # of a killed process; without locks another process may be writing
         if is_left_behind(partial) or is_abandoned(partial):
             partial.unlink(missing_ok=True)
 
@@ -120,12 +134,12 @@ def _warn_of_size(packed: PackedNames, samples_per_shard: int, output: Path) -> 
     largest = max((shard.samples for shard in packed.shards.values()), default=0)
     if largest > samples_per_shard:
         _log.warning(
-            "%s: shards that are there keep up to %d images; only new ones have %d", output, largest, samples_per_shard
+            "%s: existing shards keep up to %d images; only new ones have %d", output, largest, samples_per_shard
         )
 
 
 def _limited(found: Found, limit: int) -> Found:
-    """The first so many images over all roots; all for 0."""
+    """Return the first images over all roots; all for 0."""
     left = limit
     for root, names in found:
         if limit and not left:
@@ -137,7 +151,7 @@ def _limited(found: Found, limit: int) -> Found:
 
 
 class _Counted(Iterator[str]):
-    """Counts what it gives."""
+    """An iterator that counts its items."""
 
     def __init__(self, names: Iterator[str]) -> None:
         self._names, self.count = names, 0
@@ -149,7 +163,7 @@ class _Counted(Iterator[str]):
 
 
 def _new_of(found: Found, packed: PackedNames, spool: IO[str]) -> Found:
-    """Looks all images up; gives those that no shard is made of, root by root, from a file where they are many."""
+    """Look up all images, and return the new ones by root. Many names go through a file."""
     roots: list[tuple[Root, int]] = []
     for root, names in found:
         batches = 0
@@ -165,25 +179,21 @@ def _new_of(found: Found, packed: PackedNames, spool: IO[str]) -> Found:
 def _plan(
     settled: Sequence[Root], packed: PackedNames, output: Path, is_limited: bool, prune: bool
 ) -> tuple[Iterator[Part], list[Shard]]:
-    """The shards to look at again, one by one, and those that are none of these roots' business and stay as they are.
-
-    Those of which no image is left are removed.
-    """
+    """Return the shards to check again, and the shards of other roots, which stay. Remove shards without images."""
     labels = {root.label for root in settled}
     ours = {number for number, label in packed.labels.items() if label in labels}
     gone: set[int] = set()
-    if is_limited:  # nothing is known of images beyond the limit
+    if is_limited:  # images beyond the limit are unknown
         ours &= packed.seen()
     else:
         gone = packed.unseen() & ours
         _check_losses(settled, packed, gone, output, prune)
     kept = [packed.shards.get(number) for number in packed.labels if number not in ours]
     if not is_limited and None in kept:
-        absent = next(number for number in packed.labels if number not in ours and number not in packed.shards)
-        root = packed.labels[absent] or "that was packed first"
+        missing = next(number for number in packed.labels if number not in ours and number not in packed.shards)
+        root = packed.labels[missing] or "that was packed first"
         raise DataError(
-            f"{output / shard_name(absent)} is absent, and the root {root}, which it was made from, was not named: "
-            "name that too"
+            f"{output / shard_name(missing)} is missing, and its root {root} is not given: give this root too"
         )
     emptied = gone - packed.seen()
     for number in emptied:
@@ -196,7 +206,7 @@ def _plan(
 
 
 def _check_losses(settled: Sequence[Root], packed: PackedNames, gone: set[int], output: Path, prune: bool) -> None:
-    """Raises `DataError`, or warns, with the numbers where samples are of images that are no longer there."""
+    """Raise `DataError`, or warn with ``prune``, if samples belong to images that no longer exist."""
     lost = packed.samples_unseen(gone)
     if not lost:
         return
@@ -204,12 +214,12 @@ def _check_losses(settled: Sequence[Root], packed: PackedNames, gone: set[int], 
     number = next(number for number in sorted(gone) if packed.samples_unseen([number]))
     example = f"{packed.names_unseen(number)[0]} of {paths[packed.labels[number]]}"
     if prune:
-        _log.warning("%s: removing %d samples whose images are no longer there, such as %s", output, lost, example)
+        _log.warning("%s: removing %d samples whose images are gone, such as %s", output, lost, example)
         return
     total = sum(shard.samples for number, shard in packed.shards.items() if packed.labels[number] in paths)
     raise DataError(
-        f"{output} holds {total} samples, but {lost} of their images are no longer there, such as {example}: is a disk "
-        "not mounted? Nothing was changed. To remove these samples, give --prune"
+        f"{output} has {total} samples, but {lost} of their images are gone, such as {example}. Is a disk not mounted? "
+        "Nothing was changed. To remove these samples, give --prune"
     )
 
 
@@ -221,7 +231,7 @@ def _remove(output: Path, number: int) -> None:
 
 
 def _new_parts(found: Found, samples_per_shard: int, packed: PackedNames) -> Iterator[Part]:
-    """Shards of images that there are none of yet, each of one root, under the numbers that are free."""
+    """Yield new shards, each of one root, with the free numbers."""
     free = (number for number in count() if number not in packed.labels)
     for root, names in found:
         while chunk := list(islice(names, samples_per_shard)):
@@ -229,7 +239,7 @@ def _new_parts(found: Found, samples_per_shard: int, packed: PackedNames) -> Ite
 
 
 def _in_order(executor: Executor, jobs: Iterable[tuple], in_flight: int) -> Iterator[Shard]:
-    """What the executor makes of each job, so many of them at a time, in their order."""
+    """Yield the results of the jobs in order, with at most ``in_flight`` at a time."""
     running: deque[Future[Shard]] = deque()
     for job in jobs:
         running.append(executor.submit(*job))

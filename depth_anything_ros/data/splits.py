@@ -1,7 +1,6 @@
-"""Which images of a set are to train on and which the papers score, where their paths do not say so.
+"""Splits of sets whose paths do not contain them: images for training, and images that papers score.
 
-"test" is what the papers that this package follows score; so it is told from "train" even where a set's owners call it
-otherwise.
+"test" means the images that papers score, also if the owners use another name.
 """
 
 from __future__ import annotations
@@ -20,47 +19,71 @@ TRAIN, VALIDATION, TEST = "train", "val", "test"
 
 
 class Splits(Protocol):
-    """Tells the split of each image of a set."""
+    """Returns the split of each image of a set."""
 
     names: tuple[str, ...]
-    """The splits that there are."""
+    """The splits of the set."""
 
     def of(self, root: Path, fields: Mapping[str, str]) -> str:
-        """The split of the image with these fields, "" for none. Raises `DataError` where a list is absent."""
+        """Return the split of an image, "" for none.
+
+        Args:
+            root: the set's folder.
+            fields: the fields of the image.
+
+        Raises:
+            DataError: the list of splits is missing.
+        """
 
 
 @dataclass(frozen=True)
 class OneSplit:
-    """All images of the set are in one split."""
+    """One split for all images of the set."""
 
     name: str
 
     @property
     def names(self) -> tuple[str, ...]:
-        """That one."""
+        """Return the split."""
         return (self.name,)
 
     def of(self, root: Path, fields: Mapping[str, str]) -> str:
-        """That one."""
+        """Return the split.
+
+        Args:
+            root: not used.
+            fields: not used.
+        """
         return self.name
 
 
 @dataclass(frozen=True)
 class ByList:
-    """Images are in "test" where ``test`` holds ``key``, a pattern that an image's fields fill in; else in "train"."""
+    """Splits by a list: "test" if ``test`` contains ``key`` with the fields of the image, else "train"."""
 
     key: str
     test: Collection[str]
     names = (TRAIN, TEST)
 
     def of(self, root: Path, fields: Mapping[str, str]) -> str:
-        """By the image's fields alone."""
+        """Return the split from the fields.
+
+        Args:
+            root: not used.
+            fields: the fields of the image.
+        """
         return TEST if self.key.format(**fields) in self.test else TRAIN
 
 
 @dataclass(frozen=True)
 class SceneTable:
-    """The owners' table, ``file`` in the set's folder: the split of each ``scene``, in columns of these names."""
+    """Splits by the owners' table of scenes.
+
+    Attributes:
+        file: the table in the set's folder.
+        scene: the column of the scene.
+        split: the column of the split.
+    """
 
     file: str
     scene: str
@@ -68,13 +91,21 @@ class SceneTable:
     names = (TRAIN, VALIDATION, TEST)
 
     def of(self, root: Path, fields: Mapping[str, str]) -> str:
-        """By the image's scene."""
+        """Return the split from the scene.
+
+        Args:
+            root: the set's folder.
+            fields: the fields of the image.
+
+        Raises:
+            DataError: the table is missing.
+        """
         return _scenes(root / self.file, self.scene, self.split).get(fields["scene"], "")
 
 
 @lru_cache(maxsize=4)
 def _scenes(path: Path, scene: str, split: str) -> dict[str, str]:
-    text = _list_beside(path).decode(errors="replace")
+    text = _read_list(path).decode(errors="replace")
     try:
         return {row[scene]: row[split] for row in csv.DictReader(text.splitlines()) if row[split]}
     except KeyError as error:
@@ -83,15 +114,23 @@ def _scenes(path: Path, scene: str, split: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class SunSplits:
-    """SUN RGB-D's own list, of the toolbox that its owners publish beside it."""
+    """Splits by the list in the toolbox of SUN RGB-D."""
 
     file = "SUNRGBDtoolbox/traintestSUNRGBD/allsplit.mat"
     names = (TRAIN, TEST)
 
     def of(self, root: Path, fields: Mapping[str, str]) -> str:
-        """By the image's folder, from that of the sensor on."""
-        places = [folder / self.file for folder in (root, root.parent)]
-        listed = _sun_folders(next((place for place in places if place.exists()), places[0]))
+        """Return the split from the folder of the image, starting at the sensor.
+
+        Args:
+            root: the set's folder.
+            fields: the fields of the image.
+
+        Raises:
+            DataError: the list is missing.
+        """
+        paths = [folder / self.file for folder in (root, root.parent)]
+        listed = _sun_folders(next((path for path in paths if path.exists()), paths[0]))
         return listed.get(fields["folder"].removeprefix("SUNRGBD/"), "")
 
 
@@ -106,21 +145,29 @@ def _sun_folders(path: Path) -> dict[str, str]:
 
 
 def read_matlab(path: Path, *names: str) -> list:
-    """Arrays of a MATLAB file by their names, flattened. Raises `DataError`, naming the file."""
+    """Read arrays of a MATLAB file, flattened.
+
+    Args:
+        path: the file.
+        names: the arrays.
+
+    Raises:
+        DataError: the file is missing or has no such array; the message names it.
+    """
     read = import_for("scipy.io", path).loadmat
     if not path.exists():
-        _list_beside(path)
+        _read_list(path)
     try:
         content = read(path)
         return [content[name].ravel() for name in names]
-    except Exception as error:  # scipy raises whatever it stumbles over
+    except Exception as error:  # scipy raises errors of any kind
         raise DataError(f"cannot read {' and '.join(names)} of {path}: {error}") from error
 
 
-def _list_beside(path: Path) -> bytes:
-    """The file. Raises `DataError`, which says what it is for, where it is absent."""
+def _read_list(path: Path) -> bytes:
+    """Read the list of splits. Raises `DataError` with its purpose if it is missing."""
     if not path.exists():
-        raise DataError(f"{path} is absent: the owners' list, which tells the splits")
+        raise DataError(f"{path} is missing: it is the owners' list of splits")
     return read_bytes(path)
 
 
@@ -136,4 +183,4 @@ EIGEN_TEST_DRIVES = frozenset(
     }.items()
     for drive in drives.split()
 )
-"""The 28 drives of KITTI from which Eigen et al. (NIPS 2014) took the 697 images that papers score."""
+"""The 28 KITTI drives of the 697 images that papers score (Eigen et al., NIPS 2014)."""

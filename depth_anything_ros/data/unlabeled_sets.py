@@ -19,7 +19,7 @@ BDD100K = VideoSet(
     images="{folder*}/{video}.mov",
     seconds_apart=0.5,
     count=8_200_000,
-    pitfalls="100 000 videos of 40 s; the 100 000 stills are one frame of each. Some say that they are turned.",
+    pitfalls="100 000 videos of 40 s; the 100 000 stills are one frame of each. Some have a rotation tag.",
 )
 
 BDD100K_STILLS = ImageSet(
@@ -39,7 +39,7 @@ GOOGLE_LANDMARKS = ImageSet(
     images="{split}/{a}/{b}/{c}/{frame}.jpg",
     fields={"a": ".", "b": ".", "c": "."},
     count=4_132_914,
-    pitfalls="Every archive of a split unpacks to the same a/b/c: unpack each split into a folder of its name.",
+    pitfalls="Every archive of a split unpacks to the same a/b/c: unpack each split into a folder with its name.",
 )
 
 IMAGENET_21K = ImageSet(
@@ -50,7 +50,7 @@ IMAGENET_21K = ImageSet(
     images="{synset}/{frame}.JPEG",
     fields={"synset": r"n\d{8}"},
     count=13_100_000,
-    pitfalls="Some .JPEG are PNG or CMYK.",
+    pitfalls="Some .JPEG files are PNG or CMYK.",
 )
 
 LSUN = LmdbSet(
@@ -61,7 +61,7 @@ LSUN = LmdbSet(
     images="{category}_{split}_lmdb/data.mdb",
     fields={"split": "train|val"},
     count=9_800_000,
-    pitfalls="LMDB of files, most of them WebP, their shorter side 256.",
+    pitfalls="LMDB of image files, mostly WebP with a shorter side of 256.",
 )
 
 OBJECTS365 = ImageSet(
@@ -71,7 +71,7 @@ OBJECTS365 = ImageSet(
     homepage="https://www.objects365.org",
     images="{split}/{folder*}/{frame}.jpg",
     count=1_742_289,
-    pitfalls="Validation images lie a folder deeper, under images/v1 and v2.",
+    pitfalls="Validation images are one folder deeper, in images/v1 and v2.",
 )
 
 OPEN_IMAGES = ImageSet(
@@ -92,7 +92,7 @@ PLACES365 = ImageSet(
     homepage="http://places2.csail.mit.edu",
     images="{folder*}/{frame}.jpg",
     count=6_500_000,
-    pitfalls="The paper's number is that of the challenge release; data_256 is squashed to squares, take data_large.",
+    pitfalls="The paper's count is that of the challenge release. data_256 is squeezed to squares: use data_large.",
 )
 
 SA_1B = TarSet(
@@ -103,7 +103,7 @@ SA_1B = TarSet(
     images="{tar}.tar",
     fields={"tar": r"sa_\d+"},
     count=11_185_362,
-    pitfalls="Read from its archives; unpacked into one folder it would be 22 million files. Faces are blurred.",
+    pitfalls="Read from its archives, because unpacked they are 22 million files. Faces are blurred.",
 )
 
 UNLABELED = (

@@ -1,1 +1,1 @@
-"""Pseudo-labels for millions of packed images: the same bytes whoever computes them, and nothing computed twice."""
+"""Pseudo-labels for millions of packed images: any process computes the same bytes, and nothing is computed twice."""

@@ -1,4 +1,4 @@
-"""Labeling by one process, or by several that share the shards: decoding, network and encoding at once."""
+"""Labeling by one process, or by several that divide the shards: decoding, network and encoding run in parallel."""
 
 from __future__ import annotations
 
@@ -9,24 +9,36 @@ from functools import partial
 from itertools import groupby
 from typing import TypeVar
 
-from depth_anything_ros.pseudo_labels.chunks import Chunk, Part, Trouble, decode, encode, predict
+from depth_anything_ros.pseudo_labels.chunks import Chunk, Part, Problem, decode, encode, predict
 from depth_anything_ros.pseudo_labels.folder import Labeling
 from depth_anything_ros.pseudo_labels.open_teacher import OpenTeacher, one_thread_each
+from depth_anything_ros.pseudo_labels.shard_writer import write_shard
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 SHARDS_AHEAD = 1
-"""Shards that are hashed while another is labeled."""
+"""Shards that are hashed while another one is labeled."""
 
 
-def label(labeling: Labeling, shards: list[str], workers: int, report: Callable[[int], None]) -> list[Trouble]:
-    """Labels shards one after the other and returns those that could not be.
+def label(labeling: Labeling, shards: list[str], workers: int, report: Callable[[int], None]) -> list[Problem]:
+    """Label shards one after the other.
 
-    ``workers``: threads that decode and encode; OpenCV lets others run meanwhile. ``report`` is told how many images
-    have been seen to, from this thread; 0 at first, when the teacher is loaded. Memory holds a few chunks for each
-    worker, whatever the size of a shard. Raises `OSError` where labels cannot be written, `LabelingError` and
-    `ModelError` where the teacher fails; shards that are finished are kept.
+    Memory holds a few chunks for each worker, whatever the size of a shard. After an error, finished shards stay.
+
+    Args:
+        labeling: the job.
+        shards: names of the shards.
+        workers: threads that decode and encode; OpenCV releases Python's lock.
+        report: called in this thread with the number of newly processed images, first with 0 when the teacher is
+            loaded.
+
+    Returns:
+        The problems of shards that cannot be labeled.
+
+    Raises:
+        OSError: labels cannot be written.
+        LabelingError, ModelError: the teacher fails.
     """
     if not shards:
         return []
@@ -40,26 +52,26 @@ def label(labeling: Labeling, shards: list[str], workers: int, report: Callable[
             run = partial(predict, teacher=teacher, batch=labeling.batch)
             predicted = in_order(network, run, decoded, teacher.threads + 1)
             parts = in_order(pool, partial(encode, at_image_size=labeling.at_image_size), predicted, workers + 1)
-            troubles = [
-                labeling.write(shard, _reported(of_shard, report))
+            problems = [
+                write_shard(labeling, shard, _reported(of_shard, report))
                 for shard, of_shard in groupby(parts, key=lambda part: part.shard)
             ]
         finally:
             teacher.stop()
             for executor in (pool, network):
                 executor.shutdown(cancel_futures=True)
-    return [trouble for trouble in troubles if trouble is not None]
+    return [problem for problem in problems if problem is not None]
 
 
-def _chunks(labeling: Labeling, shards: list[str], pool: Executor) -> Iterator[Chunk | Trouble]:
-    for found in in_order(pool, labeling.split, shards, SHARDS_AHEAD):
-        if isinstance(found, Trouble):
-            yield found
+def _chunks(labeling: Labeling, shards: list[str], pool: Executor) -> Iterator[Chunk | Problem]:
+    for result in in_order(pool, labeling.split, shards, SHARDS_AHEAD):
+        if isinstance(result, Problem):
+            yield result
         else:
-            yield from found
+            yield from result
 
 
-def _reported(parts: Iterable[Part | Trouble], report: Callable[[int], None]) -> Iterator[Part | Trouble]:
+def _reported(parts: Iterable[Part | Problem], report: Callable[[int], None]) -> Iterator[Part | Problem]:
     for part in parts:
         if isinstance(part, Part):
             report(part.images)
@@ -67,12 +79,19 @@ def _reported(parts: Iterable[Part | Trouble], report: Callable[[int], None]) ->
 
 
 def in_order(
-    executor: Executor, function: Callable[[Item], Result], items: Iterable[Item | Trouble], ahead: int
-) -> Iterator[Result | Trouble]:
-    """What a function makes of each item, in their order, computed up to ``ahead`` items ahead; a trouble passes by."""
+    executor: Executor, function: Callable[[Item], Result], items: Iterable[Item | Problem], ahead: int
+) -> Iterator[Result | Problem]:
+    """Yield a function's result for each item, in order; a problem passes through.
+
+    Args:
+        executor: runs the function.
+        function: the function.
+        items: its arguments, or problems.
+        ahead: most items that are computed ahead.
+    """
     running: deque = deque()
     for item in items:
-        running.append(item if isinstance(item, Trouble) else executor.submit(function, item))
+        running.append(item if isinstance(item, Problem) else executor.submit(function, item))
         if len(running) > ahead:
             yield _result(running.popleft())
     while running:
@@ -80,4 +99,4 @@ def in_order(
 
 
 def _result(running: object) -> object:
-    return running if isinstance(running, Trouble) else running.result()
+    return running if isinstance(running, Problem) else running.result()

@@ -1,4 +1,4 @@
-"""A teacher that is loaded, and labels."""
+"""A loaded teacher."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from depth_anything_ros.training.teachers.networks import TorchTeacher, open_tea
 
 
 class OpenTeacher:
-    """A teacher that is loaded.
+    """A loaded teacher.
 
     Args:
-        teacher: which.
-        device: "cpu" or "cuda", the current GPU, for weights; a graph's backend chooses among what it sees.
-        threads: most threads that compute on a CPU; what other processes of this machine have is not for this one.
+        teacher: the teacher to load.
+        device: of the weights, "cpu" or "cuda" (the current GPU); a graph's backend chooses among the devices it sees.
+        threads: most threads for computing on a CPU.
 
     Attributes:
-        threads: how many threads may call it at once. On a CPU each computes alone: what one thread computes does not
-            depend on how many cores there are, while what several compute together may. A graph is called by one, and
-            its backend has several compute together.
+        threads: number of threads that may call it at once. On a CPU each computes alone: the result of one thread does
+            not depend on the number of cores, the result of several together may. A graph is called by one thread, and
+            its backend uses several.
 
     Raises:
         ModelError, CheckpointError: it cannot be loaded.
@@ -38,20 +38,24 @@ class OpenTeacher:
         self._in_bfloat16 = teacher.precision(device) == "bf16"
         self._module = open_teacher(teacher.settings, teacher.sizes.record if teacher.is_graph else None, threads)
         if isinstance(self._module, TorchTeacher) == teacher.is_graph:
-            raise ModelError(f"{teacher.settings.model} has changed since it was looked for")
+            raise ModelError(f"{teacher.settings.model} has changed since the command started; run it again")
         if not teacher.is_graph:
             self._module.to(device)
         self.threads = threads if device == "cpu" and not teacher.is_graph else 1
         self._is_stopped = Event()
 
     def stop(self) -> None:
-        """Has every `predict` from now on raise `StoppedError`, so that what waits for it waits for one batch alone."""
+        """Let every later `predict` raise `StoppedError`, so that waiting threads wait for one batch at most."""
         self._is_stopped.set()
 
     def predict(self, pixels: np.ndarray) -> list[np.ndarray | None]:
-        """RGB uint8 (N, H, W, 3), of a size that the network takes, to N maps of inverse depth, float32 (H, W).
+        """Predict a batch.
 
-        None for a map that holds no number at all.
+        Args:
+            pixels: RGB uint8 (N, H, W, 3), of a size that the network accepts.
+
+        Returns:
+            N maps of inverse depth, float32 (H, W); None for a map without any number.
         """
         if self._is_stopped.is_set():
             raise StoppedError("the teacher was stopped")
@@ -70,7 +74,7 @@ class OpenTeacher:
 
 @contextmanager
 def one_thread_each() -> Iterator[None]:
-    """Has PyTorch and OpenCV compute in the thread that calls them; see `OpenTeacher.threads`."""
+    """Let PyTorch and OpenCV compute in the calling thread; see `OpenTeacher.threads`."""
     before = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)

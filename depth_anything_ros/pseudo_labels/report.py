@@ -1,4 +1,4 @@
-"""What is left to look at when labels are made: report.json, and pictures of samples and of the most suspicious."""
+"""The report on labels: report.json, and pictures of evenly spaced and of the most suspicious samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import numpy as np
 from depth_anything_ros.data.check import evenly_spaced, panel
 from depth_anything_ros.data.manifest import read_manifest
 from depth_anything_ros.data.shard_samples import keys_of, read_labeled
-from depth_anything_ros.pseudo_labels.folder import Labeling
+from depth_anything_ros.pseudo_labels.folder import PROBLEM, Labeling
 from depth_anything_ros.pseudo_labels.statistics import Statistics
 from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.visualization.captions import captioned, footed, legend
@@ -27,22 +27,28 @@ REPORT, SHEET, SUSPICIOUS = "report.json", "report.jpg", "suspicious.jpg"
 SAMPLES, COLUMNS = 24, 4
 PERCENTAGES = (1, 10, 50, 90, 99)
 MAX_NAMED = 100
-"""Images without a label that the report names; the manifest names all."""
+"""Images without a label that the report names; the manifest names all of them."""
 
 
 def write_report(labeling: Labeling, notes: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """Writes report.json, report.jpg and suspicious.jpg into the folder of labels, and returns the first's content.
+    """Write report.json, report.jpg and suspicious.jpg into the folder of labels.
 
-    ``notes``: of all shards, as `Labeling.finish` gives them when it has written the manifest. A report that tells of
-    these very labels stays as it is.
+    A report of these same labels stays as it is.
+
+    Args:
+        labeling: the job.
+        notes: of all shards, from `completion.finish`, after it has written the manifest.
+
+    Returns:
+        The content of report.json.
     """
     manifest, path = read_manifest(labeling.output), labeling.output / REPORT
-    told = json.loads(path.read_text()) if path.exists() else {}
-    if (told.get("version"), told.get("damaged")) == (manifest["version"], manifest["damaged"]):
-        return told
+    earlier = json.loads(path.read_text()) if path.exists() else {}
+    if (earlier.get("version"), earlier.get("damaged")) == (manifest["version"], manifest["damaged"]):
+        return earlier
     total, computed = Statistics(), Counter()
     for noted in notes:
-        if "trouble" not in noted:
+        if PROBLEM not in noted:
             total.add_shard(noted["name"], noted["statistics"])
             computed[json.dumps(noted["computed"], sort_keys=True)] += 1
     flat = {name: f"{used:.1%} of the codes used" for used, name in total.flattest}
@@ -51,7 +57,7 @@ def write_report(labeling: Labeling, notes: Iterable[dict[str, Any]]) -> dict[st
     teacher = f"labels of {manifest['teacher']['name']}"
     spaced = dict.fromkeys(_evenly_spaced(labeling, manifest["shards"]), "")
     _write_sheet(labeling, SHEET, spaced, f"{teacher}: {len(spaced)} of {manifest['samples']}, evenly spaced")
-    why = "those that use the least of their 16 bits, and those with the most pixels at an end of their range"
+    why = "labels that use the fewest of their 16 bits, and labels with the most pixels at one end of their range"
     worst = {tuple(name.split("/", 1)): reason for name, reason in suspects.items()}
     _write_sheet(labeling, SUSPICIOUS, worst, f"{teacher}, the most suspicious: {why}")
     report = _summary(manifest, total, computed)
@@ -81,18 +87,18 @@ def _summary(manifest: dict[str, Any], total: Statistics, computed: Counter[str]
 
 
 def _evenly_spaced(labeling: Labeling, shards: Sequence[dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Shards and keys of samples, evenly spaced over all labels."""
+    """Yield shard and key of samples that are evenly spaced over all labels."""
     ends = list(accumulate(shard["samples"] for shard in shards))
-    for place in evenly_spaced(range(ends[-1] if ends else 0), SAMPLES):
-        which = bisect_right(ends, place)
-        name = shards[which]["name"]
-        yield name, keys_of(labeling.output / name)[place - ends[which]]
+    for index in evenly_spaced(range(ends[-1] if ends else 0), SAMPLES):
+        shard = bisect_right(ends, index)
+        name = shards[shard]["name"]
+        yield name, keys_of(labeling.output / name)[index - ends[shard]]
 
 
 def _write_sheet(labeling: Labeling, file: str, samples: Mapping[tuple[str, str], str], title: str) -> None:
-    """Images beside their labels, in rows, with captions; no file where there are none.
+    """Write images and their labels side by side, in rows, with captions; no file without samples.
 
-    ``samples``: by shard and key what is to be said of the label besides its range.
+    ``samples``: by shard and key, a remark on the label that follows its range.
     """
     pictures = []
     for (shard, key), remark in samples.items():
@@ -103,7 +109,7 @@ def _write_sheet(labeling: Labeling, file: str, samples: Mapping[tuple[str, str]
         pictures.append(captioned(pair, "\n".join(lines)))
     path: Path = labeling.output / file
     if pictures:
-        text = f"{title}; each image beside its inverse depth, on a range of its own"
+        text = f"{title}; each image with its inverse depth, drawn over the label's own range"
         sheet = footed(grid(pictures, COLUMNS), text, [legend(ramp()[:, ::-1], "far", "near")])
         atomic_write(path, cv2.imencode(path.suffix, sheet)[1].tobytes())
     else:

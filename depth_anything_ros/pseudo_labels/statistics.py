@@ -1,4 +1,4 @@
-"""What labels are like, in numbers that add up over shards: histograms, and the few that look worst."""
+"""Statistics of labels that add up over shards: histograms, and the few worst labels."""
 
 from __future__ import annotations
 
@@ -10,22 +10,28 @@ from dataclasses import dataclass, field
 from typing import Any
 
 FLAT = 1e-3
-"""A label is flat where its range is no more than this share of its largest value: the network sees no depth."""
+"""A label is flat if its range is at most this fraction of its largest value: the network sees no depth."""
 WORST = 8
-"""How many of the most suspicious images are kept."""
+"""Number of the most suspicious images to keep."""
 OCTAVE = 8
-"""Bins in which a range's doubling is divided; so a percentile of ranges is known within 9 %."""
+"""Bins for each doubling of a range; so percentiles of ranges are known within 9 %."""
 SHARES = 100
-"""Bins of shares of 1."""
+"""Bins for fractions of 1."""
 
 
 @dataclass
 class Statistics:
-    """Of any number of labels.
+    """Statistics of any number of labels.
 
-    ``ranges``: how many labels have a range, farthest to nearest, in each bin, in the network's own unit; ``used`` and
-    ``saturated``: likewise, see `chunks.describe`. ``flattest`` and ``most_saturated``: values and samples, the worst
-    first.
+    Attributes:
+        labels: number of labels.
+        flat: number of flat labels.
+        refused: number of images without a label, by kind.
+        ranges: number of labels in each bin of the range (farthest to nearest, in the network's own unit).
+        used: number of labels in each bin of "used", see `chunks.describe`.
+        saturated: number of labels in each bin of "saturated", see `chunks.describe`.
+        flattest: "used" and sample, the worst first.
+        most_saturated: "saturated" and sample, the worst first.
     """
 
     labels: int = 0
@@ -38,7 +44,12 @@ class Statistics:
     most_saturated: list[tuple[float, str]] = field(default_factory=list)
 
     def add(self, key: str, described: dict[str, Any]) -> None:
-        """Counts a label by its JSON."""
+        """Count a label.
+
+        Args:
+            key: of its sample.
+            described: its JSON.
+        """
         low, high = described["depth"]["low"], described["depth"]["high"]
         self.labels += 1
         self.flat += high - low <= FLAT * max(abs(low), abs(high))
@@ -50,16 +61,21 @@ class Statistics:
         self.most_saturated = _largest([*self.most_saturated, (described["saturated"], key)])
 
     def count_refused(self, kinds: Iterable[str]) -> None:
-        """Counts images that have no label, by what is amiss with them."""
+        """Count images without a label, by kind."""
         self.refused.update(kinds)
 
     def add_shard(self, shard: str, values: dict[str, Any]) -> None:
-        """Adds what `to_dictionary` said of a shard; its samples are called SHARD/KEY from then on."""
+        """Add the statistics of a shard; its samples are then called SHARD/KEY.
+
+        Args:
+            shard: its name.
+            values: from `to_dictionary`.
+        """
         self.labels += values["labels"]
         self.flat += values["flat"]
         self.refused.update(values["refused"])
         for name in ("ranges", "used", "saturated"):
-            getattr(self, name).update({int(place): count for place, count in values[name].items()})
+            getattr(self, name).update({int(index): count for index, count in values[name].items()})
         named = {
             name: [(value, f"{shard}/{key}") for value, key in values[name]] for name in ("flattest", "most_saturated")
         }
@@ -67,9 +83,9 @@ class Statistics:
         self.most_saturated = _largest([*self.most_saturated, *named["most_saturated"]])
 
     def to_dictionary(self) -> dict[str, Any]:
-        """As plain values."""
+        """Return plain values."""
         histograms = {
-            name: {str(place): getattr(self, name)[place] for place in sorted(getattr(self, name))}
+            name: {str(index): getattr(self, name)[index] for index in sorted(getattr(self, name))}
             for name in ("ranges", "used", "saturated")
         }
         return {
@@ -79,24 +95,37 @@ class Statistics:
         }
 
     def range_percentiles(self, percentages: Sequence[int]) -> dict[str, float]:
-        """Percentiles of ranges, within a bin."""
-        found = percentiles(self.ranges, percentages)
-        return {name: float(f"{2 ** ((place + 0.5) / OCTAVE):.4g}") for name, place in found.items()}
+        """Return percentiles of ranges, at the middle of their bins."""
+        bins = percentiles(self.ranges, percentages)
+        return {name: float(f"{2 ** ((index + 0.5) / OCTAVE):.4g}") for name, index in bins.items()}
 
     def share_percentiles(self, name: str, percentages: Sequence[int]) -> dict[str, float]:
-        """Percentiles of ``used`` or ``saturated``, within a hundredth."""
-        return {key: place / SHARES for key, place in percentiles(getattr(self, name), percentages).items()}
+        """Return percentiles, within 1 %.
+
+        Args:
+            name: "used" or "saturated".
+            percentages: of the percentiles.
+        """
+        return {key: index / SHARES for key, index in percentiles(getattr(self, name), percentages).items()}
 
 
 def percentiles(histogram: Counter[int], percentages: Sequence[int]) -> dict[str, int]:
-    """The bins that percentiles lie in, by names such as "p50"; none of an empty histogram."""
-    total, found, passed = sum(histogram.values()), {}, 0
+    """Return the bins of percentiles; empty for an empty histogram.
+
+    Args:
+        histogram: count by bin.
+        percentages: ascending.
+
+    Returns:
+        Bins by names such as "p50".
+    """
+    total, result, passed = sum(histogram.values()), {}, 0
     requested = list(percentages) if total else []
-    for place in sorted(histogram):
-        passed += histogram[place]
+    for index in sorted(histogram):
+        passed += histogram[index]
         while requested and passed >= total * requested[0] / 100:
-            found[f"p{requested.pop(0)}"] = place
-    return found
+            result[f"p{requested.pop(0)}"] = index
+    return result
 
 
 def _smallest(worst: list[tuple[float, str]]) -> list[tuple[float, str]]:

@@ -1,1 +1,1 @@
-"""Procedural scenes with exact depth: what the tiny model learns from, ray-cast on the CPU."""
+"""Procedural scenes with exact depth, ray-cast on the CPU, to train the tiny model."""

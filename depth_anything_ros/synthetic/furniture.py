@@ -1,4 +1,7 @@
-"""Furniture. Each stands at the origin of the innermost frame, its front towards -y, z up, in meters."""
+"""Furniture. Each piece stands at the origin of the innermost frame, with its front towards -y and z up, in meters.
+
+All functions add to ``scene``, take materials from ``palette`` and draw shapes from ``rng``.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,17 @@ from depth_anything_ros.synthetic.scene import Scene
 def legs(
     scene: Scene, width: float, depth: float, height: float, thickness: float, material: int, round_ones: bool
 ) -> None:
-    """Four legs under a rectangle."""
+    """Add four legs under a rectangle.
+
+    Args:
+        scene: the scene.
+        width: of the rectangle along x.
+        depth: of the rectangle along y.
+        height: of the legs.
+        thickness: of the legs.
+        material: index of their material.
+        round_ones: whether the legs are round.
+    """
     for x in (-0.5, 0.5):
         for y in (-0.5, 0.5):
             place = (x * (width - 1.5 * thickness), y * (depth - 1.5 * thickness), 0.0)
@@ -24,7 +37,7 @@ def legs(
 
 
 def table(scene: Scene, palette: Palette, rng: random.Random) -> None:
-    """A table, round or not, with things on it."""
+    """Add a table, round or not, with things on it."""
     width, depth, height = rng.uniform(0.7, 2.0), rng.uniform(0.5, 1.0), rng.choice((0.4, 0.72, 0.75))
     top = rng.choice((palette.wood, palette.wood, palette.plain, palette.stone))()
     if rng.random() < 0.2:
@@ -40,7 +53,7 @@ def table(scene: Scene, palette: Palette, rng: random.Random) -> None:
 
 
 def desk(scene: Scene, palette: Palette, rng: random.Random) -> None:
-    """A desk with a screen, drawers and a chair."""
+    """Add a desk with a screen, drawers and a chair."""
     width, depth = rng.uniform(1.1, 1.8), rng.uniform(0.6, 0.8)
     top, body = palette.wood(), palette.plain(0.3)
     scene.box((0, 0, 0.73), (width, depth, 0.035), top)
@@ -55,7 +68,7 @@ def desk(scene: Scene, palette: Palette, rng: random.Random) -> None:
 
 
 def chair(scene: Scene, palette: Palette, rng: random.Random) -> None:
-    """A chair with a board or slats for a back."""
+    """Add a chair whose back is a board or slats."""
     seat, frame = (
         rng.choice((palette.wood, palette.fabric, palette.plastic))(),
         rng.choice((palette.wood, palette.metal))(),
@@ -78,7 +91,7 @@ def chair(scene: Scene, palette: Palette, rng: random.Random) -> None:
 
 
 def sofa(scene: Scene, palette: Palette, rng: random.Random) -> None:
-    """A sofa or armchair with cushions."""
+    """Add a sofa or armchair with cushions."""
     cloth = palette.fabric()
     width, depth = rng.choice((0.9, 1.6, 2.1)), rng.uniform(0.8, 0.95)
     scene.box((0, 0, 0.21), (width, depth, 0.34), cloth)
@@ -96,7 +109,7 @@ def sofa(scene: Scene, palette: Palette, rng: random.Random) -> None:
 
 
 def bed(scene: Scene, palette: Palette, rng: random.Random) -> None:
-    """A bed, its head towards +y."""
+    """Add a bed, its head towards +y."""
     width, length = rng.choice((0.9, 1.4, 1.8)), 2.0
     frame, sheet, cover = palette.wood(), palette.plain(0.2, 0.6, 0.98), palette.fabric()
     scene.box((0, 0, 0.2), (width, length, 0.25), frame)
@@ -110,7 +123,7 @@ def bed(scene: Scene, palette: Palette, rng: random.Random) -> None:
 
 
 def shelf(scene: Scene, palette: Palette, rng: random.Random) -> None:
-    """An open bookcase with books and things, its back at y = depth / 2."""
+    """Add an open bookcase with books and things, its back at y = depth / 2."""
     width, depth, height = rng.uniform(0.6, 1.6), rng.uniform(0.25, 0.4), rng.uniform(0.8, 2.2)
     board = rng.choice((palette.wood, palette.plain, palette.metal))()
     storeys = max(2, round(height / rng.uniform(0.28, 0.42)))
@@ -131,7 +144,16 @@ def shelf(scene: Scene, palette: Palette, rng: random.Random) -> None:
 
 
 def row_of_books(scene: Scene, palette: Palette, rng: random.Random, width: float, depth: float, height: float) -> None:
-    """Books standing side by side, or, where they are many, one block painted as such."""
+    """Add books side by side; many books become one block with a painted front.
+
+    Args:
+        scene: the scene.
+        palette: its materials.
+        rng: random numbers.
+        width: of the row along x.
+        depth: largest depth of a book along y.
+        height: largest height of a book.
+    """
     x = -width / 2
     if rng.random() < 0.3:
         flat, side = palette.spines(), palette.plain()
@@ -148,7 +170,7 @@ def row_of_books(scene: Scene, palette: Palette, rng: random.Random, width: floa
 
 
 def cupboard(scene: Scene, palette: Palette, rng: random.Random) -> None:
-    """A cupboard, wardrobe, chest or refrigerator with doors and handles, things on its top."""
+    """Add a cupboard, wardrobe, chest or refrigerator with doors and handles, and things on its top."""
     width, depth, height = rng.uniform(0.5, 1.8), rng.uniform(0.4, 0.65), rng.choice((0.5, 0.85, 1.2, 1.9, 2.2))
     body = rng.choice((palette.wood, palette.wood, palette.plain, palette.plastic))()
     handle = palette.metal()
@@ -168,7 +190,7 @@ def cupboard(scene: Scene, palette: Palette, rng: random.Random) -> None:
 
 
 def kitchen(scene: Scene, palette: Palette, rng: random.Random) -> None:
-    """A row of kitchen units with a worktop, things on it, and cupboards above."""
+    """Add a row of kitchen units with a worktop, things on it, and cupboards above."""
     units = rng.randint(3, 6)
     width, body = 0.6 * units, rng.choice((palette.plain, palette.wood, palette.plastic))()
     metal, top, black = palette.metal(), rng.choice((palette.stone, palette.wood))(), palette.plain(0.1, 0.05, 0.2)
@@ -189,7 +211,7 @@ def kitchen(scene: Scene, palette: Palette, rng: random.Random) -> None:
 
 
 def floor_lamp(scene: Scene, palette: Palette, rng: random.Random) -> None:
-    """A standing lamp, which lights the room when it is on."""
+    """Add a floor lamp, which lights the room when it is on."""
     height, metal = rng.uniform(1.3, 1.8), palette.metal()
     lit = rng.random() < 0.6
     color = palette.color(0.35, 0.8, 1.0)
@@ -203,12 +225,12 @@ def floor_lamp(scene: Scene, palette: Palette, rng: random.Random) -> None:
 
 
 def potted_plant(scene: Scene, palette: Palette, rng: random.Random) -> None:
-    """A plant on the floor."""
+    """Add a plant on the floor."""
     plant(scene, palette, rng, rng.uniform(0.6, 1.6))
 
 
 def boxes(scene: Scene, palette: Palette, rng: random.Random) -> None:
-    """Cartons, bags and toys on the floor."""
+    """Add cartons, bags and toys on the floor."""
     scatter(scene, palette, rng, 0.9, 0.9, rng.randint(2, 6), 0.4)
 
 

@@ -1,4 +1,4 @@
-"""A bounding-volume hierarchy without a stack: nodes in depth-first order, each knowing where to go on when missed.
+"""A bounding-volume hierarchy without a stack: nodes in depth-first order, each with a link for missed rays.
 
 The child nearer to the camera comes first, so that camera rays meet the scene roughly front to back.
 """
@@ -19,7 +19,7 @@ SKIP, START, COUNT = 0, 1, 2
 
 @compiled
 def enclose(box, low, high):
-    """Grows `box` (6,), lower corner first, until it holds another."""
+    """Enlarge ``box`` (6,), lower corner first, until it contains another box."""
     for axis in range(3):
         box[axis] = min(box[axis], low[axis])
         box[3 + axis] = max(box[3 + axis], high[axis])
@@ -27,14 +27,14 @@ def enclose(box, low, high):
 
 @compiled
 def half_area(box):
-    """Half the surface of an axis-aligned box (6,)."""
+    """Return half the surface area of an axis-aligned box (6,)."""
     x, y, z = box[3] - box[0], box[4] - box[1], box[5] - box[2]
     return x * y + y * z + z * x
 
 
 @allocating
 def best_split(order, first, count, lows, highs):
-    """Sorts a stretch of `order` along the best axis; size of its first part by the surface-area heuristic."""
+    """Sort a part of ``order`` along the best axis; return the size of its first half by the surface-area heuristic."""
     members = order[first : first + count].copy()
     best_cost, best_size = inf, count // 2
     right_areas = np.empty(count)
@@ -61,7 +61,7 @@ def best_split(order, first, count, lows, highs):
 
 @compiled
 def distance_to_bounds(point, low, high):
-    """Squared distance of a point from an axis-aligned box."""
+    """Return the squared distance between a point and an axis-aligned box."""
     total = 0.0
     for axis in range(3):
         gap = max(0.0, max(low[axis] - point[axis], point[axis] - high[axis]))
@@ -71,15 +71,16 @@ def distance_to_bounds(point, low, high):
 
 @allocating
 def build_hierarchy(lows, highs, camera):
-    """Hierarchy over bounding boxes.
+    """Build a hierarchy over bounding boxes.
 
     Args:
-        lows, highs: (N, 3) float64 corners in meters.
+        lows: (N, 3) float64, lower corners in meters.
+        highs: (N, 3) float64, upper corners in meters.
         camera: (3,) float64 position; children are ordered by their distance from it.
 
     Returns:
-        bounds (K, 6) float64; links (K, 3) int32: where to go on when missed, the first primitive and their number
-        (0 for an inner node); order (N,) int32: the primitive that each place holds.
+        bounds (K, 6) float64; links (K, 3) int32: the next node after a miss, the first primitive and their number (0
+        for an inner node); order (N,) int32: the primitive at each index.
     """
     total = len(lows)
     order = np.arange(total).astype(np.int32)
@@ -123,7 +124,7 @@ def build_hierarchy(lows, highs, camera):
 
 @compiled
 def intersect_cut(primitives, i, ox, oy, oz, dx, dy, dz, furthest):
-    """As `intersect`, through the holes of a primitive that is cut out (leaves, gratings)."""
+    """Return the same as `intersect`, but through the holes of a primitive (leaves, gratings)."""
     t = intersect(primitives, i, ox, oy, oz, dx, dy, dz, 0.0)
     per_hole = 1.0 / primitives[i, HOLE_SIZE]
     u, v = primitives[i, EXTENT] * per_hole, primitives[i, EXTENT + 1] * per_hole
@@ -138,7 +139,7 @@ def intersect_cut(primitives, i, ox, oy, oz, dx, dy, dz, furthest):
 
 @compiled
 def closest_hit(primitives, bounds, links, ox, oy, oz, dx, dy, dz, furthest, any_hit):
-    """First primitive along a ray as (parameter, index), or (inf, -1); with `any_hit` whichever is found first."""
+    """Return the first primitive along a ray as (parameter, index), or (inf, -1); with ``any_hit`` any primitive."""
     ix = 1.0 / (dx if abs(dx) > TINY else TINY)
     iy = 1.0 / (dy if abs(dy) > TINY else TINY)
     iz = 1.0 / (dz if abs(dz) > TINY else TINY)

@@ -1,4 +1,4 @@
-"""The kinds of scenes there are; says so without Numba, which the renderer needs."""
+"""The kinds of scenes, in a module without Numba, which the renderer needs."""
 
 WEIGHTS = {
     "room": 5,
@@ -13,6 +13,6 @@ WEIGHTS = {
     "street": 4,
     "field": 3,
 }
-"""How often a kind is drawn, by its name."""
+"""Relative frequency of each kind, by name."""
 
 KINDS = tuple(WEIGHTS)

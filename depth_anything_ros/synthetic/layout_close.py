@@ -1,4 +1,7 @@
-"""Close range: table tops and shelves full of things, walls seen obliquely, shapes with no meaning at all."""
+"""Layouts at close range: table tops and shelves full of things, walls seen obliquely, meaningless shapes.
+
+The layouts fill ``scene`` with materials from ``palette`` and shapes from ``rng``, and return possible views.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,13 @@ from depth_anything_ros.synthetic.scene import Scene, View
 
 
 def key_lights(scene: Scene, rng: random.Random, reach: float) -> None:
-    """One to three lamps above and about the origin, `reach` meters away or so."""
+    """Add one to three lamps above and around the origin.
+
+    Args:
+        scene: the scene.
+        rng: random numbers.
+        reach: approximate distance from the origin, meters.
+    """
     for _ in range(rng.randint(1, 3)):
         angle, away, height = rng.uniform(0, 6.3), rng.uniform(0.3, 1.0) * reach, rng.uniform(0.5, 1.2) * reach
         power, warm = rng.uniform(0.3, 2.0) * reach * reach, rng.random()
@@ -22,7 +31,16 @@ def key_lights(scene: Scene, rng: random.Random, reach: float) -> None:
 
 
 def around(rng: random.Random, center: tuple, low: float, high: float, pitch: float, spread: float) -> View:
-    """A camera `low` to `high` meters from a point, about `pitch` radians above it, looking at it or beside it."""
+    """Return a camera near a point, looking at it or past it.
+
+    Args:
+        rng: random numbers.
+        center: the point, meters.
+        low: smallest distance, meters.
+        high: largest distance, meters.
+        pitch: mean angle above the point, radians.
+        spread: standard deviation of that angle, radians.
+    """
     away, angle = rng.uniform(low, high), rng.uniform(0.0, 2.0 * math.pi)
     tilt = max(-0.2, min(1.5, rng.gauss(pitch, spread)))
     offset = (away * math.cos(tilt) * math.cos(angle), away * math.cos(tilt) * math.sin(angle), away * math.sin(tilt))
@@ -34,7 +52,7 @@ def around(rng: random.Random, center: tuple, low: float, high: float, pitch: fl
 
 
 def tabletop(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
-    """A crowded table in a room, the camera tilted down at it or looking along it."""
+    """Fill a table in a room; the camera looks down at it or along it."""
     width, depth, height = rng.uniform(3, 6), rng.uniform(3, 6), rng.uniform(2.3, 3.0)
     daylight(scene, rng)
     shell(scene, palette, rng, width, depth, height)
@@ -58,7 +76,7 @@ def tabletop(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
 
 
 def shelves(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
-    """Things on shelves, from near: depth that does not grow towards the top."""
+    """Fill shelves, seen from near: depth that does not grow towards the top of the image."""
     daylight(scene, rng)
     shell(scene, palette, rng, 4.5, 4.5, 2.6)
     x = -1.6
@@ -80,7 +98,7 @@ def shelves(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
 
 
 def surface(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
-    """A wall, facade or floor that fills the picture, seen obliquely, with a few things against it."""
+    """Build a wall, facade or floor that fills the image, seen obliquely, with a few things in front."""
     daylight(scene, rng)
     length = rng.uniform(3, 12)
     with scene.place((0, 2.0, 0)):
@@ -98,7 +116,7 @@ def surface(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
 
 
 def clutter(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
-    """Shapes of all sizes at all places and angles: nothing to be learned but occlusion, shading and texture."""
+    """Scatter shapes of all sizes, positions and angles, to teach only occlusion, shading and texture."""
     daylight(scene, rng)
     extent = 10.0 ** rng.uniform(-0.2, 0.9)
     if rng.random() < 0.8:

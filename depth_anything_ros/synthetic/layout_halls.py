@@ -1,4 +1,7 @@
-"""Warehouses and staircases, and people before the camera: what robots and webcams see."""
+"""Layouts of warehouses and staircases, and of people in front of the camera: views of robots and webcams.
+
+The layouts fill ``scene`` with materials from ``palette`` and shapes from ``rng``, and return possible views.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from depth_anything_ros.synthetic.scene import Scene, View
 
 
 def warehouse(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
-    """Aisles between racks of cartons, pallets and pillars on a bare floor."""
+    """Build aisles between racks of cartons, pallets and pillars on a bare floor."""
     width, depth, height = rng.uniform(8, 20), rng.uniform(10, 30), rng.uniform(3.5, 8.0)
     daylight(scene, rng)
     shell(scene, palette, rng, width, depth, height)
@@ -54,7 +57,15 @@ def warehouse(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
 
 
 def rack(scene: Scene, rng: random.Random, steel: int, cartons: list[int], height: float) -> None:
-    """One bay of shelving along y, 2.6 m long, 0.9 m deep."""
+    """Add one bay of shelving along y, 2.6 m long and 0.9 m deep.
+
+    Args:
+        scene: the scene.
+        rng: random numbers.
+        steel: index of the frame's material.
+        cartons: indices of the cartons' materials.
+        height: of the bay, meters.
+    """
     levels, spacing = rng.randint(2, 4), rng.uniform(0.7, 1.3)
     top = min(height - 0.3, levels * spacing + 0.4)
     for x in (-0.45, 0.45):
@@ -77,7 +88,15 @@ def rack(scene: Scene, rng: random.Random, steel: int, cartons: list[int], heigh
 
 
 def pallet(scene: Scene, palette: Palette, rng: random.Random, cartons: list[int], height: float) -> None:
-    """A pallet with a stack of cartons."""
+    """Add a pallet with a stack of cartons.
+
+    Args:
+        scene: the scene.
+        palette: its materials.
+        rng: random numbers.
+        cartons: indices of the cartons' materials.
+        height: of the hall, meters; unused.
+    """
     wood, carton = palette.wood(), rng.choice(cartons)
     for k in range(5):
         scene.box((0, -0.5 + 0.25 * k, 0.12), (1.2, 0.12, 0.025), wood)
@@ -94,7 +113,15 @@ def pallet(scene: Scene, palette: Palette, rng: random.Random, cartons: list[int
 
 
 def pillar(scene: Scene, palette: Palette, rng: random.Random, cartons: list[int], height: float) -> None:
-    """A pillar up to the roof."""
+    """Add a pillar up to the roof.
+
+    Args:
+        scene: the scene.
+        palette: its materials.
+        rng: random numbers.
+        cartons: unused.
+        height: of the hall, meters.
+    """
     radius = rng.uniform(0.1, 0.35)
     if rng.random() < 0.5:
         scene.cylinder((0, 0, 0), radius, height, palette.stone())
@@ -103,12 +130,12 @@ def pillar(scene: Scene, palette: Palette, rng: random.Random, cartons: list[int
 
 
 def person_at_work(scene: Scene, palette: Palette, rng: random.Random, cartons: list[int], height: float) -> None:
-    """Somebody, as in a warehouse's aisle."""
+    """Add a person in an aisle; ``cartons`` and ``height`` are unused."""
     people.person(scene, palette, rng)
 
 
 def stairs(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
-    """A flight of stairs with a handrail in a hall, from below, above or beside."""
+    """Build a flight of stairs with a handrail in a hall, seen from below, above or the side."""
     width, depth, height = rng.uniform(3.5, 7), rng.uniform(6, 9), rng.uniform(3.6, 5.5)
     daylight(scene, rng)
     shell(scene, palette, rng, width, depth, height)
@@ -158,7 +185,7 @@ def stairs(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
 
 
 def company(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
-    """One to five people in a room, sitting before a webcam or standing about."""
+    """Place one to five people in a room, sitting at a webcam or standing."""
     width, depth, height = rng.uniform(3.0, 6.5), rng.uniform(3.5, 6.5), rng.uniform(2.3, 3.0)
     furnished_room(scene, palette, rng, width, depth, height)
     place = (rng.uniform(-0.2, 0.2) * width, -0.5 * depth + rng.uniform(0.3, 0.8), rng.gauss(1.2, 0.2))
@@ -180,7 +207,7 @@ def company(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
 
 
 def seated(scene: Scene, palette: Palette, rng: random.Random) -> None:
-    """Somebody on a chair."""
+    """Add a person on a chair."""
     furniture.chair(scene, palette, rng)
     with scene.place((0, 0, 0.5)):
         people.bust(scene, palette, rng)

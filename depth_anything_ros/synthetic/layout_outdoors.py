@@ -1,4 +1,8 @@
-"""Streets and open country under a sky."""
+"""Layouts of streets and open country under a sky.
+
+All functions add to ``scene``, take materials from ``palette`` and draw shapes from ``rng``. Lengths are in meters. The
+layouts `street` and `field` return possible views.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from depth_anything_ros.synthetic.scene import Scene, Sky, View
 
 
 def weather(scene: Scene, rng: random.Random) -> None:
-    """Clear, cloudy, overcast, hazy or evening."""
+    """Set a clear, cloudy, overcast, hazy or evening sky."""
     cover, angle, height = rng.random(), rng.uniform(0.0, 2.0 * math.pi), rng.uniform(0.12, 0.95)
     flat = math.sqrt(1.0 - height * height)
     gray = min(1.0, max(0.0, cover * 1.6 - 0.6))
@@ -37,7 +41,15 @@ def weather(scene: Scene, rng: random.Random) -> None:
 
 
 def tree(scene: Scene, palette: Palette, rng: random.Random, leaf: int, bark: int) -> None:
-    """A tree at the origin of the innermost frame: broad-leaved, or a fir."""
+    """Add a broad-leaved tree or a fir at the origin of the innermost frame.
+
+    Args:
+        scene: the scene.
+        palette: its materials.
+        rng: random numbers.
+        leaf: index of the leaves' material.
+        bark: index of the trunk's material.
+    """
     height = rng.uniform(3.0, 11.0)
     scene.cylinder((0, 0, 0), 0.03 * height, height * 0.6, bark, taper=0.5)
     if rng.random() < 0.25:
@@ -53,7 +65,7 @@ def tree(scene: Scene, palette: Palette, rng: random.Random, leaf: int, bark: in
 
 
 def bush(scene: Scene, palette: Palette, rng: random.Random, leaf: int) -> None:
-    """A bush or a hedge."""
+    """Add a bush or a hedge; ``leaf``: index of its material."""
     for _ in range(rng.randint(1, 4)):
         radius = rng.uniform(0.25, 0.9)
         scene.ellipsoid(
@@ -65,7 +77,7 @@ def bush(scene: Scene, palette: Palette, rng: random.Random, leaf: int) -> None:
 
 
 def car(scene: Scene, palette: Palette, rng: random.Random) -> None:
-    """A car or a van along y."""
+    """Add a car or a van along y."""
     paint, glass, tyre = (
         palette.plastic(),
         palette.add(0, (0.03, 0.035, 0.04), mirror=0.25),
@@ -91,7 +103,7 @@ def car(scene: Scene, palette: Palette, rng: random.Random) -> None:
 
 
 def pole(scene: Scene, palette: Palette, rng: random.Random) -> None:
-    """A street lamp, a sign or a bollard."""
+    """Add a street lamp, a sign or a bollard."""
     metal, kind = palette.metal(), rng.random()
     height = rng.uniform(2.2, 7.0)
     if kind < 0.4:
@@ -106,7 +118,7 @@ def pole(scene: Scene, palette: Palette, rng: random.Random) -> None:
 
 
 def building(scene: Scene, palette: Palette, rng: random.Random, width: float) -> None:
-    """A house whose front is at y = 0, facing -y, its middle at x = 0."""
+    """Add a house, its front at y = 0 facing -y, its middle at x = 0; ``width``: along x, meters."""
     height, depth = rng.uniform(4.0, 24.0), rng.uniform(6.0, 14.0)
     front = palette.facade() if rng.random() < 0.8 else palette.masonry()
     scene.box((0, depth / 2, height / 2), (width, depth, height), front)
@@ -135,7 +147,7 @@ def building(scene: Scene, palette: Palette, rng: random.Random, width: float) -
 
 
 def street(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
-    """A street along y with pavements, houses, cars, people and trees, seen by a walker, a driver or a robot."""
+    """Build a street along y with pavements, houses, cars, people and trees, seen by a walker, a driver or a robot."""
     weather(scene, rng)
     half, walk = rng.uniform(2.5, 7.0), rng.uniform(1.5, 5.0)
     scene.box((0, 0, -0.5), (4000, 4000, 0.9), palette.ground() if rng.random() < 0.5 else palette.asphalt())
@@ -173,7 +185,15 @@ def street(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
 
 
 def along_street(scene: Scene, palette: Palette, rng: random.Random, half: float, walk: float) -> None:
-    """Cars on the road, and trees, poles, bushes and people on the pavements."""
+    """Add cars on the road, and trees, poles, bushes and people on the pavements.
+
+    Args:
+        scene: the scene.
+        palette: its materials.
+        rng: random numbers.
+        half: half the width of the road, meters.
+        walk: width of a pavement, meters.
+    """
     leaf, bark = palette.foliage(), palette.wood()
     for side in (-1, 1):
         parked, y = rng.random() < 0.6, -8.0
@@ -204,7 +224,7 @@ def along_street(scene: Scene, palette: Palette, rng: random.Random, half: float
 
 
 def field(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
-    """Open ground with hills, trees, rocks, fences and sheds."""
+    """Build open ground with hills, trees, rocks, fences and sheds."""
     weather(scene, rng)
     ground, leaf, bark, rock = palette.ground(), palette.foliage(), palette.wood(), palette.stone()
     scene.box((0, 0, -0.5), (8000, 8000, 1.0), ground)
@@ -263,7 +283,7 @@ def field(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
 
 
 def fence(scene: Scene, palette: Palette, rng: random.Random) -> None:
-    """Posts and rails across the view."""
+    """Add posts and rails across the view."""
     wood, y = palette.wood(), rng.uniform(2.0, 10.0)
     with scene.place((0, y, 0), yaw=rng.gauss(0, 0.4)):
         for k in range(-8, 9):

@@ -1,4 +1,8 @@
-"""Rooms and corridors: walls with openings onto the outdoors, furniture, lamps, pictures that mean nothing."""
+"""Layouts of rooms and corridors: walls with doors and windows, furniture, lamps, meaningless pictures.
+
+All functions add to ``scene``, take materials from ``palette`` and draw shapes from ``rng``. Lengths are in meters. The
+layouts `room` and `corridor` return possible views.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ WALL_THICKNESS = 0.12
 
 
 def daylight(scene: Scene, rng: random.Random) -> None:
-    """A sky for the windows, and dim ambient light inside."""
+    """Set a sky for the windows, and dim ambient light inside."""
     angle, height = rng.uniform(0.0, 2.0 * math.pi), rng.uniform(0.15, 0.8)
     level = rng.uniform(0.03, 0.5)
     flat = math.sqrt(1.0 - height * height)
@@ -36,9 +40,18 @@ def daylight(scene: Scene, rng: random.Random) -> None:
 def wall(
     scene: Scene, palette: Palette, rng: random.Random, length: float, height: float, material: int, plain: bool
 ) -> None:
-    """A wall along x at y >= 0 of the innermost frame, its middle at the origin, its room at y < 0.
+    """Add a wall along x at y >= 0 of the innermost frame, with its middle at the origin and its room at y < 0.
 
-    It may have a window or a door; `plain` leaves these out. Pictures hang where there is neither.
+    It may have a window or a door. A wall without them has pictures.
+
+    Args:
+        scene: the scene.
+        palette: its materials.
+        rng: random numbers.
+        length: along x, meters.
+        height: meters.
+        material: index of its material.
+        plain: whether to leave out window and door.
     """
     opening = rng.random()
     skirting = palette.plain(0.1, 0.5, 0.95)
@@ -62,7 +75,18 @@ def wall(
 
 
 def pierced(scene, length, height, material, middle, width, foot, top) -> None:
-    """The four pieces of wall around an opening."""
+    """Add the four pieces of wall around an opening.
+
+    Args:
+        scene: the scene.
+        length: of the wall along x, meters.
+        height: of the wall, meters.
+        material: index of its material.
+        middle: of the opening along x, meters.
+        width: of the opening, meters.
+        foot: lower edge of the opening, meters.
+        top: upper edge of the opening, meters.
+    """
     left, right = middle - width / 2, middle + width / 2
     y, thick = WALL_THICKNESS / 2, WALL_THICKNESS
     scene.box(((left - length / 2) / 2, y, height / 2), (left + length / 2, thick, height), material)
@@ -73,7 +97,7 @@ def pierced(scene, length, height, material, middle, width, foot, top) -> None:
 
 
 def hang(scene: Scene, palette: Palette, rng: random.Random, x: float, z: float) -> None:
-    """A picture, poster, mirror-like board, clock or switch on a wall."""
+    """Add a picture, poster, mirror-like board, clock or switch on a wall, at (x, z), meters."""
     width, height = rng.uniform(0.2, 1.2), rng.uniform(0.2, 0.9)
     frame, kind = palette.plain(0.3, 0.05, 0.95), rng.random()
     if kind < 0.75:
@@ -89,7 +113,16 @@ def hang(scene: Scene, palette: Palette, rng: random.Random, x: float, z: float)
 
 
 def window(scene: Scene, palette: Palette, rng: random.Random, width: float, foot: float, top: float) -> None:
-    """Frame, bars, sill, perhaps curtains or a blind."""
+    """Add a window's frame, bars, sill, and perhaps curtains or a blind.
+
+    Args:
+        scene: the scene.
+        palette: its materials.
+        rng: random numbers.
+        width: of the opening, meters.
+        foot: lower edge, meters.
+        top: upper edge, meters.
+    """
     frame, height, middle = palette.plain(0.1, 0.5, 0.98), top - foot, (foot + top) / 2
     for x in (-width / 2, width / 2, *([0.0] if rng.random() < 0.7 else [])):
         scene.box((x, 0.05, middle), (0.05, 0.05, height), frame)
@@ -114,7 +147,7 @@ def window(scene: Scene, palette: Palette, rng: random.Random, width: float, foo
 
 
 def door_leaf(scene: Scene, palette: Palette, rng: random.Random, width: float, top: float) -> None:
-    """Door frame and a door, shut or ajar."""
+    """Add a door frame and a door, shut or ajar; ``width`` and ``top`` of the opening, meters."""
     frame, leaf = palette.plain(0.2), rng.choice((palette.wood, palette.plain))()
     for x in (-width / 2, width / 2):
         scene.box((x, 0.0, top / 2), (0.08, 0.16, top), frame)
@@ -129,7 +162,7 @@ def door_leaf(scene: Scene, palette: Palette, rng: random.Random, width: float, 
 def ceiling_lights(
     scene: Scene, palette: Palette, rng: random.Random, width: float, depth: float, height: float
 ) -> None:
-    """One to four lamps under the ceiling, panels or globes, some unlit."""
+    """Add one to four lamps under the ceiling, panels or globes, some unlit; sizes of the room in meters."""
     warm = rng.random()
     white = (1.0, 1.0 - 0.25 * warm, 1.0 - 0.55 * warm)
     power = rng.uniform(1.0, 5.0) * width * depth / 12.0
@@ -150,7 +183,7 @@ def ceiling_lights(
 
 
 def shell(scene: Scene, palette: Palette, rng: random.Random, width: float, depth: float, height: float) -> None:
-    """Floor, ceiling and four walls about the origin, and ground outside."""
+    """Add floor, ceiling and four walls around the origin, and ground outside; sizes in meters."""
     scene.box((0, 0, -0.1), (width + 0.4, depth + 0.4, 0.2), palette.floor())
     scene.box((0, 0, height + 0.1), (width + 0.4, depth + 0.4, 0.2), palette.plain(0.1, 0.6, 0.98))
     scene.box((0, 0, -3.1), (2000, 2000, 0.2), palette.ground())
@@ -169,7 +202,7 @@ def shell(scene: Scene, palette: Palette, rng: random.Random, width: float, dept
 
 
 def furnish(scene: Scene, palette: Palette, rng: random.Random, width: float, depth: float) -> None:
-    """Furniture along the walls and in the middle."""
+    """Add furniture along the walls and in the middle; sizes of the room in meters."""
     for side in range(4):
         length, away = (width, depth / 2) if side % 2 == 0 else (depth, width / 2)
         x = -length / 2 + rng.uniform(0.5, 1.2)
@@ -195,7 +228,7 @@ def furnish(scene: Scene, palette: Palette, rng: random.Random, width: float, de
 def furnished_room(
     scene: Scene, palette: Palette, rng: random.Random, width: float, depth: float, height: float
 ) -> None:
-    """Walls, furniture, daylight and lamps; sizes in meters."""
+    """Add walls, furniture, daylight and lamps; sizes in meters."""
     daylight(scene, rng)
     shell(scene, palette, rng, width, depth, height)
     furnish(scene, palette, rng, width, depth)
@@ -203,14 +236,14 @@ def furnished_room(
 
 
 def room(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
-    """A furnished room, seen by somebody standing, sitting, or by a robot near its floor."""
+    """Build a furnished room, seen by a standing or sitting person, or by a robot near the floor."""
     width, depth, height = rng.uniform(2.4, 7.0), rng.uniform(2.4, 7.0), rng.uniform(2.2, 3.2)
     furnished_room(scene, palette, rng, width, depth, height)
     return [inside_view(rng, width, depth, height) for _ in range(8)]
 
 
 def inside_view(rng: random.Random, width: float, depth: float, height: float) -> View:
-    """A camera anywhere in a room that looks anywhere, most often across it."""
+    """Return a camera anywhere in a room that looks anywhere, most often across it; sizes in meters."""
     position = (rng.uniform(-0.45, 0.45) * width, rng.uniform(-0.45, 0.45) * depth, rng.uniform(0.15, height - 0.2))
     if rng.random() < 0.75:
         position = (position[0], position[1], rng.gauss(1.35, 0.3))
@@ -221,7 +254,14 @@ def inside_view(rng: random.Random, width: float, depth: float, height: float) -
 
 
 def looking(position: tuple, angle: float, pitch: float, rng: random.Random) -> View:
-    """A view from a position along a bearing and a pitch, radians, up positive, with some roll."""
+    """Return a view with some roll.
+
+    Args:
+        position: meters.
+        angle: bearing, radians.
+        pitch: radians, up positive.
+        rng: random numbers.
+    """
     pitch = max(-1.45, min(1.45, pitch))
     flat = math.cos(pitch)
     target = (position[0] + flat * math.cos(angle), position[1] + flat * math.sin(angle), position[2] + math.sin(pitch))
@@ -230,12 +270,12 @@ def looking(position: tuple, angle: float, pitch: float, rng: random.Random) -> 
 
 
 def field_of_view(rng: random.Random) -> float:
-    """Horizontal field of view in degrees, most often that of a phone or webcam."""
+    """Draw a horizontal field of view in degrees, most often that of a phone or webcam."""
     return min(110.0, max(35.0, rng.gauss(65.0, 14.0))) if rng.random() < 0.7 else rng.uniform(35.0, 110.0)
 
 
 def corridor(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
-    """A corridor with doors, lamps at intervals and sometimes furniture."""
+    """Build a corridor with doors, lamps at intervals and sometimes furniture."""
     width, length, height = rng.uniform(1.2, 3.0), rng.uniform(6.0, 30.0), rng.uniform(2.2, 3.6)
     daylight(scene, rng)
     shell(scene, palette, rng, width, length, height)

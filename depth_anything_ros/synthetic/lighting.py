@@ -1,4 +1,7 @@
-"""Light at a surface: sky and sun, lamps with soft shadows, and ambient light occluded by what stands near."""
+"""Light at a surface: sky and sun, lamps with soft shadows, and ambient light with occlusion by nearby surfaces.
+
+(px, py, pz) is a point in the world, (nx, ny, nz) the unit normal there.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ from depth_anything_ros.synthetic.scene import (
 
 @compiled
 def sky_color(sky, dx, dy, dz, footprint):
-    """Radiance of the sky along a unit direction; `footprint` is the pixel's angle in radians."""
+    """Return the radiance of the sky along a unit direction; ``footprint``: the pixel's angle in radians."""
     up = max(0.0, dz)
     blend = 1.0 - (1.0 - up) ** 3
     red = sky[HORIZON] + (sky[ZENITH] - sky[HORIZON]) * blend
@@ -33,7 +36,7 @@ def sky_color(sky, dx, dy, dz, footprint):
     blue = sky[HORIZON + 2] + (sky[ZENITH + 2] - sky[HORIZON + 2]) * blend
     cover = sky[CLOUD_COVER]
     if cover > 0.0:
-        # Clouds lie on a flat layer that is seen ever more obliquely towards the horizon.
+        # Clouds are on a flat layer that is seen more obliquely towards the horizon.
         scale = 2.0 / (sky[CLOUD_SCALE] * (up + 0.12))
         noise = fractal2(dx * scale, dy * scale, footprint * scale / (up + 0.12), 5, int(sky[SKY_SEED]))
         cloud = min(1.0, max(0.0, (0.5 * noise + cover - 0.35) * 3.0)) * min(1.0, 0.4 + 4.0 * up)
@@ -53,7 +56,7 @@ def sky_color(sky, dx, dy, dz, footprint):
 
 @compiled
 def ambient(sky, dz):
-    """Mean light from a hemisphere about a direction of height `dz`."""
+    """Return the mean light from a hemisphere around a direction of height ``dz``."""
     if dz >= 0.0:
         blend, other = dz, ZENITH
     else:
@@ -67,7 +70,7 @@ def ambient(sky, dz):
 
 @compiled
 def hemisphere_direction(nx, ny, nz, first, second):
-    """A unit direction about a normal, distributed as its cosine, of two numbers in [0, 1)."""
+    """Return a unit direction around a normal with a cosine distribution, from two numbers in [0, 1)."""
     height = 2.0 * first - 1.0
     angle, radius = 2.0 * pi * second, sqrt(max(0.0, 1.0 - height * height))
     x, y, z = nx + radius * cos(angle), ny + radius * sin(angle), nz + height
@@ -77,7 +80,7 @@ def hemisphere_direction(nx, ny, nz, first, second):
 
 @compiled
 def ambient_light(scene, px, py, pz, nx, ny, nz, rays, seed):
-    """Ambient irradiance at a point; `rays` rays look for occluders, which give some colored light back."""
+    """Return the ambient irradiance at a point; ``rays`` rays look for occluders, which reflect some colored light."""
     sky = scene.sky
     reach = sky[REACH]
     red, green, blue = 0.0, 0.0, 0.0
@@ -88,7 +91,7 @@ def ambient_light(scene, px, py, pz, nx, ny, nz, rays, seed):
         if hit >= 0:
             open_share = sqrt(t / reach)
             tint = scene.primitives[hit, TINT : TINT + 3]
-            # What occludes is itself lit: it returns its color, the more the further away it is.
+            # Occluders are lit too: they reflect their color, the more the farther away they are.
             r *= open_share * (1.0 - sky[BOUNCE] + 2.0 * sky[BOUNCE] * tint[0])
             g *= open_share * (1.0 - sky[BOUNCE] + 2.0 * sky[BOUNCE] * tint[1])
             b *= open_share * (1.0 - sky[BOUNCE] + 2.0 * sky[BOUNCE] * tint[2])
@@ -98,7 +101,7 @@ def ambient_light(scene, px, py, pz, nx, ny, nz, rays, seed):
 
 @compiled
 def lamp_light(scene, px, py, pz, nx, ny, nz, seed):
-    """Irradiance from one lamp drawn at random, over its probability, with a shadow ray to some point of it."""
+    """Return irradiance from a randomly chosen lamp, divided by its probability, with a shadow ray to it."""
     lamps = scene.lamps
     total = 0.0
     for k in range(len(lamps)):
@@ -132,7 +135,7 @@ def lamp_light(scene, px, py, pz, nx, ny, nz, seed):
 
 @compiled
 def sun_light(scene, px, py, pz, nx, ny, nz):
-    """Share of the sun's light that falls on a point: cosine, or 0 in shadow."""
+    """Return the fraction of the sun's light at a point: the cosine, or 0 in shadow."""
     sky = scene.sky
     cosine = nx * sky[SUN] + ny * sky[SUN + 1] + nz * sky[SUN + 2]
     if sky[SUN_COLOR] <= 0.0 or cosine <= 0.0:
@@ -145,5 +148,5 @@ def sun_light(scene, px, py, pz, nx, ny, nz):
 
 @compiled
 def clear_air(distance, visibility):
-    """Share of light that crosses a distance of air."""
+    """Return the fraction of light that crosses a distance of air."""
     return exp(-distance / visibility)

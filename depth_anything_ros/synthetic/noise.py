@@ -1,4 +1,4 @@
-"""Hashed value noise; every octave finer than the pixel's footprint is left out, as a mip map would."""
+"""Hashed value noise. Octaves that are finer than the pixel's footprint are left out, as in a mip map."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from depth_anything_ros.synthetic.compilation import compiled
 
 @compiled
 def hashed(x: int, y: int, z: int) -> float:
-    """A pseudo-random number in [0, 1) of three integers."""
+    """Return a pseudo-random number in [0, 1) from three integers."""
     n = (x * 73856093) ^ (y * 19349663) ^ (z * 83492791)
     n = (n ^ (n >> 15)) * 0x1E3779B97F4A7C15
     n = (n ^ (n >> 29)) * 0x3F58476D1CE4E5B9
@@ -18,7 +18,7 @@ def hashed(x: int, y: int, z: int) -> float:
 
 @compiled
 def noise2(x: float, y: float, seed: int) -> float:
-    """Value noise over the plane, in [0, 1], features one unit wide."""
+    """Return value noise over the plane, in [0, 1], with features one unit wide."""
     ix, iy = floor(x), floor(y)
     x, y = x - ix, y - iy
     x, y = x * x * (3.0 - 2.0 * x), y * y * (3.0 - 2.0 * y)
@@ -30,7 +30,7 @@ def noise2(x: float, y: float, seed: int) -> float:
 
 @compiled
 def noise3(x: float, y: float, z: float, seed: int) -> float:
-    """Value noise through space, in [0, 1], features one unit wide."""
+    """Return value noise in space, in [0, 1], with features one unit wide."""
     iz = floor(z)
     z = z - iz
     z = z * z * (3.0 - 2.0 * z)
@@ -40,13 +40,21 @@ def noise3(x: float, y: float, z: float, seed: int) -> float:
 
 @compiled
 def visible(footprint: float) -> float:
-    """How much of a pattern of unit period is left when a pixel covers `footprint` of it: 1 when fine, 0 when lost."""
+    """Return the remaining contrast of a pattern with period 1 in a pixel of size ``footprint``: 1 fine, 0 lost."""
     return min(1.0, max(0.0, 1.6 - 2.0 * footprint))
 
 
 @compiled
 def fractal2(x: float, y: float, footprint: float, octaves: int, seed: int) -> float:
-    """Fractal noise over the plane around 0, about [-1, 1]."""
+    """Return fractal noise over the plane around 0, about [-1, 1].
+
+    Args:
+        x: position.
+        y: position.
+        footprint: size of the pixel.
+        octaves: most octaves.
+        seed: of the noise.
+    """
     total, amplitude = 0.0, 1.0
     for octave in range(octaves):
         weight = visible(footprint)
@@ -61,7 +69,7 @@ def fractal2(x: float, y: float, footprint: float, octaves: int, seed: int) -> f
 
 @compiled
 def fractal3(x: float, y: float, z: float, footprint: float, octaves: int, seed: int) -> float:
-    """Fractal noise through space around 0, about [-1, 1]."""
+    """Return fractal noise in space around 0, about [-1, 1]; arguments as for `fractal2`."""
     total, amplitude = 0.0, 1.0
     for octave in range(octaves):
         weight = visible(footprint)

@@ -1,4 +1,8 @@
-"""Small things, each standing at the origin of the innermost frame, z up."""
+"""Small things. Each stands at the origin of the innermost frame, z up.
+
+All functions add to ``scene``, take materials from ``palette`` and draw shapes from ``rng``; ``size`` is the
+thing's approximate size in meters.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from depth_anything_ros.synthetic.scene import Scene
 
 
 def bottle(scene: Scene, palette: Palette, rng: random.Random, size: float) -> None:
-    """A bottle with a shoulder and a cap."""
+    """Add a bottle with a shoulder and a cap."""
     radius, glass = size * rng.uniform(0.12, 0.2), palette.plastic()
     body = size * rng.uniform(0.5, 0.65)
     label = palette.picture() if rng.random() < 0.5 else glass
@@ -20,7 +24,7 @@ def bottle(scene: Scene, palette: Palette, rng: random.Random, size: float) -> N
 
 
 def cup(scene: Scene, palette: Palette, rng: random.Random, size: float) -> None:
-    """A cup, wider at the top, with what is in it and a handle."""
+    """Add a cup, wider at the top, with its content and a handle."""
     side, inside = palette.object(), palette.plain(0.6, 0.05, 0.5)
     radius, height = size * 0.32, size * rng.uniform(0.6, 0.9)
     scene.cylinder((0, 0, 0), radius, height, (side, side, side, side, side, inside), taper=rng.uniform(0.9, 1.3))
@@ -28,13 +32,13 @@ def cup(scene: Scene, palette: Palette, rng: random.Random, size: float) -> None
 
 
 def ball(scene: Scene, palette: Palette, rng: random.Random, size: float) -> None:
-    """A ball, fruit or pebble."""
+    """Add a ball, fruit or pebble."""
     radii = tuple(size * rng.uniform(0.3, 0.5) for _ in range(3))
     scene.ellipsoid((0, 0, radii[2]), radii, palette.object())
 
 
 def packet(scene: Scene, palette: Palette, rng: random.Random, size: float) -> None:
-    """A carton with prints on its faces."""
+    """Add a carton with prints on its faces."""
     base = palette.plain(0.9)
     faces = [palette.picture() if rng.random() < 0.5 else base for _ in range(6)]
     dimensions = tuple(size * rng.uniform(0.2, 1.0) for _ in range(3))
@@ -42,7 +46,7 @@ def packet(scene: Scene, palette: Palette, rng: random.Random, size: float) -> N
 
 
 def books(scene: Scene, palette: Palette, rng: random.Random, size: float) -> None:
-    """A pile of books lying down."""
+    """Add a pile of books lying down."""
     height = 0.0
     for _ in range(rng.randint(1, 5)):
         thickness = size * rng.uniform(0.06, 0.2)
@@ -56,7 +60,7 @@ def books(scene: Scene, palette: Palette, rng: random.Random, size: float) -> No
 
 
 def paper(scene: Scene, palette: Palette, rng: random.Random, size: float) -> None:
-    """Sheets of paper."""
+    """Add sheets of paper."""
     for k in range(rng.randint(1, 3)):
         sheet = palette.writing() if rng.random() < 0.6 else palette.picture(whole=True)
         place = (size * rng.uniform(-0.3, 0.3), size * rng.uniform(-0.3, 0.3), 0.001 + 0.001 * k)
@@ -64,7 +68,7 @@ def paper(scene: Scene, palette: Palette, rng: random.Random, size: float) -> No
 
 
 def bowl(scene: Scene, palette: Palette, rng: random.Random, size: float) -> None:
-    """A plate or a bowl with something round in it."""
+    """Add a plate or a bowl with something round in it."""
     side, height = palette.object(), size * rng.uniform(0.05, 0.3)
     scene.cylinder((0, 0, 0), size * 0.3, height, side, taper=1.5)
     for _ in range(rng.randint(0, 5)):
@@ -73,7 +77,7 @@ def bowl(scene: Scene, palette: Palette, rng: random.Random, size: float) -> Non
 
 
 def plant(scene: Scene, palette: Palette, rng: random.Random, size: float) -> None:
-    """A pot with leaves."""
+    """Add a pot with leaves."""
     pot = size * rng.uniform(0.2, 0.35)
     scene.cylinder((0, 0, 0), pot * 0.5, pot, palette.object(), taper=rng.uniform(1.0, 1.4))
     leaf = palette.foliage()
@@ -86,7 +90,7 @@ def plant(scene: Scene, palette: Palette, rng: random.Random, size: float) -> No
 
 
 def screen(scene: Scene, palette: Palette, rng: random.Random, size: float) -> None:
-    """A monitor or a laptop, on or off, facing -y."""
+    """Add a monitor or a laptop, on or off, facing -y."""
     black, case = palette.plain(0.1, 0.05, 0.25), palette.plain(0.1, 0.1, 0.9)
     width, height = size * rng.uniform(1.0, 1.6), size * rng.uniform(0.6, 0.8)
     shown = palette.picture(whole=True) if rng.random() < 0.6 else black
@@ -102,7 +106,7 @@ def screen(scene: Scene, palette: Palette, rng: random.Random, size: float) -> N
 
 
 def desk_lamp(scene: Scene, palette: Palette, rng: random.Random, size: float) -> None:
-    """A lamp with a shade, lit or not."""
+    """Add a lamp with a shade, lit or not."""
     metal = palette.metal()
     shade = palette.glowing(palette.color(0.3, 0.7, 1.0), rng.choice((0.0, 0.0, 6.0)))
     scene.cylinder((0, 0, 0), size * 0.2, size * 0.04, metal)
@@ -111,14 +115,14 @@ def desk_lamp(scene: Scene, palette: Palette, rng: random.Random, size: float) -
 
 
 def stick(scene: Scene, palette: Palette, rng: random.Random, size: float) -> None:
-    """A pen, cable or tool lying down."""
+    """Add a pen, cable or tool lying down."""
     radius = size * rng.uniform(0.015, 0.06)
     with scene.place((0, 0, radius), yaw=rng.uniform(0, 6.3), pitch=math.pi / 2):
         scene.cylinder((0, 0, -size / 2), radius, size, palette.object(), taper=rng.choice((1.0, 1.0, 0.2)))
 
 
 def tumbled(scene: Scene, palette: Palette, rng: random.Random, size: float) -> None:
-    """A block, can or cone lying at any angle."""
+    """Add a block, can or cone at any angle."""
     turn = {"yaw": rng.uniform(0, 6.3), "pitch": rng.gauss(0, 0.6), "roll": rng.gauss(0, 0.6)}
     with scene.place((0, 0, size * 0.25), **turn):
         if rng.random() < 0.5:
@@ -140,7 +144,17 @@ SMALL = (bottle, cup, ball, packet, packet, books, paper, bowl, plant, screen, d
 def scatter(
     scene: Scene, palette: Palette, rng: random.Random, width: float, depth: float, count: int, size: float
 ) -> None:
-    """Things over a rectangle about the origin of the innermost frame, their sizes about `size`, in meters."""
+    """Add things over a rectangle around the origin of the innermost frame.
+
+    Args:
+        scene: the scene.
+        palette: its materials.
+        rng: random numbers.
+        width: of the rectangle along x, meters.
+        depth: of the rectangle along y, meters.
+        count: number of things.
+        size: their approximate size, meters.
+    """
     for _ in range(count):
         place = (rng.uniform(-0.5, 0.5) * width, rng.uniform(-0.5, 0.5) * depth, 0.0)
         yaw = rng.gauss(0.0, 0.5) if rng.random() < 0.7 else rng.uniform(0.0, 2.0 * math.pi)

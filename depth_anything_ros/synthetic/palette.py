@@ -1,4 +1,4 @@
-"""Random materials of a sort: what walls, floors, furniture, streets and plants are made of."""
+"""Random materials by use: walls, floors, furniture, streets, plants."""
 
 from __future__ import annotations
 
@@ -10,49 +10,60 @@ from depth_anything_ros.synthetic.scene import Color, Material, Scene
 
 
 class Palette:
-    """Draws materials for one scene. Every method adds one and returns its index."""
+    """Draws materials for one scene. Every method adds one and returns its index, unless it returns a color.
+
+    Args:
+        scene: gets the materials.
+        rng: random numbers.
+        pictures: number of pictures in the atlas.
+    """
 
     def __init__(self, scene: Scene, rng: random.Random, pictures: int) -> None:
-        """`pictures`: how many there are in the atlas."""
         self.scene = scene
         self.rng = rng
         self.pictures = pictures
 
     def color(self, saturation: float = 0.4, low: float = 0.1, high: float = 0.9) -> Color:
-        """A color of at most a saturation, with brightness (as displayed) in a range, as linear reflectance."""
+        """Draw a color as linear reflectance.
+
+        Args:
+            saturation: largest saturation.
+            low: smallest brightness as displayed.
+            high: largest brightness as displayed.
+        """
         rng = self.rng
         hue = rng.random() if rng.random() < 0.5 else rng.gauss(0.09, 0.06) % 1.0
         value = rng.uniform(low, high)
         return tuple(c**2.2 for c in colorsys.hsv_to_rgb(hue, saturation * rng.random() ** 1.6, value))
 
     def near(self, color: Color, spread: float = 0.3) -> Color:
-        """A color like another, brighter or darker, slightly tinted."""
+        """Return a brighter or darker, slightly tinted variant of a color; ``spread``: largest relative change."""
         factor = self.rng.uniform(1.0 - spread, 1.0 + spread)
         return tuple(min(0.95, c * factor * self.rng.uniform(0.9, 1.1)) for c in color)
 
     def add(self, pattern: int, first: Color, second: Color | None = None, **settings) -> int:
-        """Adds a material of a pattern; a second color that is not given is like the first."""
+        """Add a material; ``second`` defaults to ``first``, and ``settings`` are further fields of `Material`."""
         second = self.near(first) if second is None else second
         settings.setdefault("seed", self.rng.randrange(1 << 20))
         return self.scene.material(Material(pattern, first, second, **settings))
 
     def stained(self) -> dict:
-        """Settings for large faint stains."""
+        """Return settings for large faint stains."""
         return {"dirt": self.rng.uniform(0.0, 0.4), "dirt_scale": self.rng.uniform(0.2, 1.5)}
 
     def plain(self, saturation: float = 0.4, low: float = 0.1, high: float = 0.9) -> int:
-        """Paint."""
+        """Add paint; arguments as for `color`."""
         return self.add(textures.PLAIN, self.color(saturation, low, high), **self.stained())
 
     def plastic(self) -> int:
-        """A glossy, often saturated, object's surface."""
+        """Add a glossy, often saturated surface of an object."""
         gloss = self.rng.uniform(10, 120)
         return self.add(
             textures.PLAIN, self.color(1.0), specular=self.rng.uniform(0.02, 0.4), gloss=gloss, **self.stained()
         )
 
     def metal(self) -> int:
-        """Gray or tinted metal."""
+        """Add gray or tinted metal."""
         tint = self.color(0.3, 0.2, 0.7)
         return self.add(
             textures.PLAIN,
@@ -63,7 +74,7 @@ class Palette:
         )
 
     def wood(self, planked: bool = False) -> int:
-        """Wood, in planks or as one piece."""
+        """Add wood, in planks or as one piece."""
         rng = self.rng
         hue, value = rng.uniform(0.04, 0.11), rng.uniform(0.2, 0.85)
         light = tuple(c**2.2 for c in colorsys.hsv_to_rgb(hue, rng.uniform(0.15, 0.65), value))
@@ -81,7 +92,7 @@ class Palette:
         )
 
     def wall(self) -> int:
-        """A room's wall: paint, most often, or paper, wood, brick, tiles."""
+        """Add the surface of a room's wall: most often paint, or paper, wood, brick, tiles."""
         rng, kind = self.rng, self.rng.random()
         base = self.color(0.35, 0.45, 0.97)
         if kind < 0.55:
@@ -99,7 +110,7 @@ class Palette:
         return self.masonry()
 
     def masonry(self) -> int:
-        """Bricks, blocks or tiles."""
+        """Add bricks, blocks or tiles."""
         rng = self.rng
         if rng.random() < 0.5:
             brick = tuple(
@@ -118,7 +129,7 @@ class Palette:
         return self.tiles()
 
     def tiles(self) -> int:
-        """Tiles, sometimes shining."""
+        """Add tiles, sometimes glossy."""
         rng = self.rng
         base = self.color(0.4, 0.2, 0.95)
         pattern = rng.choice((textures.TILE, textures.TILE, textures.BRICK, textures.CHECKER))
@@ -136,7 +147,7 @@ class Palette:
         )
 
     def floor(self) -> int:
-        """A room's floor."""
+        """Add the surface of a room's floor."""
         rng, kind = self.rng, self.rng.random()
         if kind < 0.4:
             return self.wood(planked=True)
@@ -150,7 +161,7 @@ class Palette:
         )
 
     def fabric(self) -> int:
-        """Cloth or carpet."""
+        """Add cloth or carpet."""
         rng, kind = self.rng, self.rng.random()
         base = self.color(0.7, 0.1, 0.9)
         if kind < 0.35:
@@ -177,7 +188,7 @@ class Palette:
         return self.add(textures.PLAIN, base, **self.stained())
 
     def stone(self) -> int:
-        """Stone, plaster, concrete or marble."""
+        """Add stone, plaster, concrete or marble."""
         rng = self.rng
         base = self.color(0.2, 0.2, 0.9)
         if rng.random() < 0.3:
@@ -192,7 +203,7 @@ class Palette:
         return self.add(textures.SOLID, base, self.near(base, 0.5), scale=rng.uniform(0.02, 0.5), **self.stained())
 
     def picture(self, whole: bool = False) -> int:
-        """A picture, or part of one, over a whole face."""
+        """Add a picture, or part of one, over a whole face."""
         rng = self.rng
         part = 1.0 if whole else rng.uniform(0.3, 1.0)
         left, bottom = rng.uniform(0.0, 1.0 - part), rng.uniform(0.0, 1.0 - part)
@@ -210,11 +221,11 @@ class Palette:
         )
 
     def picture_repeated(self, size: float) -> int:
-        """A picture repeated every `size` meters, as on wallpaper or cloth."""
+        """Add a picture that repeats every ``size`` meters, as on wallpaper or cloth."""
         return self.add(textures.PICTURE, (0.8, 0.8, 0.8), scale=size, photograph=self.rng.randrange(self.pictures))
 
     def writing(self) -> int:
-        """Paper with lines of words."""
+        """Add paper with lines of words."""
         return self.add(
             textures.WRITING,
             self.color(0.1, 0.75, 0.98),
@@ -223,11 +234,11 @@ class Palette:
         )
 
     def spines(self) -> int:
-        """A painted row of books, flat."""
+        """Add a painted flat row of books."""
         return self.add(textures.SPINES, self.color(0.9), self.color(0.9), scale=self.rng.uniform(0.04, 0.1))
 
     def object(self) -> int:
-        """Anything small enough to stand on a table."""
+        """Add the surface of anything small enough for a table."""
         sorts = (
             self.plastic,
             self.plastic,
@@ -242,11 +253,16 @@ class Palette:
         return self.rng.choice(sorts)()
 
     def glowing(self, color: Color, strength: float) -> int:
-        """A surface that gives off light."""
+        """Add a light-emitting surface.
+
+        Args:
+            color: linear RGB.
+            strength: multiple of the color that it emits.
+        """
         return self.add(textures.PLAIN, color, emission=strength)
 
     def foliage(self) -> int:
-        """Leaves."""
+        """Add leaves."""
         rng = self.rng
         hue = rng.uniform(0.1, 0.42) if rng.random() < 0.9 else rng.uniform(0.0, 0.1)
         light = tuple(c**2.2 for c in colorsys.hsv_to_rgb(hue, rng.uniform(0.3, 0.8), rng.uniform(0.35, 0.75)))
@@ -260,7 +276,7 @@ class Palette:
         )
 
     def ground(self) -> int:
-        """Grass, soil, sand, gravel or snow."""
+        """Add grass, soil, sand, gravel or snow."""
         rng = self.rng
         hue, value = rng.uniform(0.07, 0.3), rng.uniform(0.25, 0.75)
         base = tuple(c**2.2 for c in colorsys.hsv_to_rgb(hue, rng.uniform(0.1, 0.6), value))
@@ -274,7 +290,7 @@ class Palette:
         )
 
     def asphalt(self) -> int:
-        """A road's or a pavement's surface."""
+        """Add the surface of a road or a pavement."""
         rng = self.rng
         base = self.color(0.1, 0.25, 0.6)
         return self.add(
@@ -288,7 +304,7 @@ class Palette:
         )
 
     def facade(self) -> int:
-        """A building's front with windows."""
+        """Add a building's front with windows."""
         rng = self.rng
         return self.add(
             textures.FACADE,

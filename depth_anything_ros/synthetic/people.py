@@ -1,4 +1,7 @@
-"""People and animals of simple parts. Each stands at the origin of the innermost frame and faces -y, meters."""
+"""People and animals of simple parts. Each stands at the origin of the innermost frame and faces -y; lengths in meters.
+
+All functions add to ``scene``, take materials from ``palette`` and draw shapes from ``rng``.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from depth_anything_ros.synthetic.scene import Scene
 
 
 def person(scene: Scene, palette: Palette, rng: random.Random) -> None:
-    """Somebody standing, striding or with raised arms."""
+    """Add a person standing, walking or with raised arms."""
     height, stride = rng.uniform(1.45, 1.92), rng.gauss(0, 0.25)
     skin = skin_of(palette, rng)
     trousers, shoes = palette.fabric(), palette.plain(0.4, 0.05, 0.6)
@@ -25,7 +28,7 @@ def person(scene: Scene, palette: Palette, rng: random.Random) -> None:
 
 
 def bust(scene: Scene, palette: Palette, rng: random.Random) -> None:
-    """Somebody who sits: thighs and shins before the seat at the origin, and the upper half."""
+    """Add a sitting person: thighs and shins in front of the seat at the origin, and the upper half."""
     trousers = palette.fabric()
     for side in (-1, 1):
         with scene.place((side * 0.1, 0, 0.06), roll=math.pi / 2):
@@ -35,13 +38,21 @@ def bust(scene: Scene, palette: Palette, rng: random.Random) -> None:
 
 
 def skin_of(palette: Palette, rng: random.Random) -> int:
-    """Skin, from light to dark."""
+    """Add a skin material, from light to dark, and return its index."""
     shade = rng.uniform(0.2, 1.0)
     return palette.add(textures.PLAIN, (0.62 * shade, 0.4 * shade, 0.28 * shade), specular=0.03)
 
 
 def torso(scene: Scene, palette: Palette, rng: random.Random, height: float, skin: int) -> None:
-    """Trunk, arms and head of a person of a height; the origin is the hip."""
+    """Add trunk, arms and head; the origin is the hip.
+
+    Args:
+        scene: the scene.
+        palette: its materials.
+        rng: random numbers.
+        height: of the person, meters.
+        skin: index of the skin's material.
+    """
     shirt, broad = palette.fabric(), height * rng.uniform(0.105, 0.13)
     scene.ellipsoid((0, 0, height * 0.17), (broad * 1.0, 0.12, height * 0.2), shirt)
     scene.ellipsoid((0, 0, height * 0.285), (broad * 1.25, 0.1, height * 0.06), shirt)
@@ -59,7 +70,7 @@ def torso(scene: Scene, palette: Palette, rng: random.Random, height: float, ski
 
 
 def head(scene: Scene, palette: Palette, rng: random.Random, skin: int) -> None:
-    """A head with hair, eyes, nose and mouth about the origin."""
+    """Add a head with hair, eyes, nose and mouth around the origin; ``skin``: index of its material."""
     hair, dark, lips = palette.plain(0.4, 0.05, 0.55), palette.plain(0.1, 0.05, 0.15), palette.plain(0.6, 0.3, 0.5)
     scene.ellipsoid((0, 0, 0), (0.076, 0.096, 0.118), skin)
     scene.ellipsoid((0, 0.022, 0.03), (0.084, 0.094, 0.105), hair)
@@ -74,17 +85,17 @@ def head(scene: Scene, palette: Palette, rng: random.Random, skin: int) -> None:
 
 
 def animal(scene: Scene, palette: Palette, rng: random.Random) -> None:
-    """A dog, a sheep or a cow."""
+    """Add a dog, a sheep or a cow."""
     four_legs(scene, palette, rng.choice((0.5, 0.8, 1.3)) * rng.uniform(0.8, 1.2))
 
 
 def pet(scene: Scene, palette: Palette, rng: random.Random) -> None:
-    """A cat or a dog."""
+    """Add a cat or a dog."""
     four_legs(scene, palette, rng.uniform(0.2, 0.55))
 
 
 def four_legs(scene: Scene, palette: Palette, size: float) -> None:
-    """A four-legged animal, `size` from its shoulders to the ground."""
+    """Add a four-legged animal; ``size``: from its shoulders to the ground, meters."""
     coat = palette.fabric()
     scene.ellipsoid((0, 0, size * 0.75), (size * 0.22, size * 0.6, size * 0.26), coat)
     for x in (-0.13, 0.13):

@@ -1,4 +1,4 @@
-"""What a camera makes of linear light: exposure, white balance, tone, blur, vignette, noise, compression."""
+"""A simulated camera from linear light to a picture: exposure, white balance, tone, blur, vignette, noise, JPEG."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def photograph(color: np.ndarray, rng: random.Random) -> np.ndarray:
-    """An 8-bit picture of linear radiance.
+    """Turn linear radiance into an 8-bit picture.
 
     Args:
         color: (H, W, 3) float32 linear RGB, unbounded.
@@ -20,7 +20,7 @@ def photograph(color: np.ndarray, rng: random.Random) -> np.ndarray:
     """
     height, width = color.shape[:2]
     luminance = color.mean(axis=2)
-    # Meters as cameras do, by a mean that bright spots (a lamp, the sun) do not rule.
+    # Exposure as in cameras, by a mean that bright spots (a lamp, the sun) do not dominate.
     metered = (
         np.exp(np.log(luminance + 1e-3).mean()) * 0.5 + 0.5 * np.minimum(luminance, np.percentile(luminance, 95)).mean()
     )
@@ -31,7 +31,7 @@ def photograph(color: np.ndarray, rng: random.Random) -> np.ndarray:
     if rng.random() < 0.3:
         image = blurred(image, rng)
     if rng.random() < 0.25:
-        # Bright parts bleed into the rest, as through an unclean lens.
+        # Bright parts bleed into the rest, as through a dirty lens.
         veil = cv2.GaussianBlur(np.minimum(image, 4.0), (0, 0), width / 12.0)
         image = image + rng.uniform(0.02, 0.15) * veil
     image = tone(np.maximum(image, 0.0), rng)
@@ -44,14 +44,14 @@ def photograph(color: np.ndarray, rng: random.Random) -> np.ndarray:
 
 
 def vignette(height: int, width: int, strength: float) -> np.ndarray:
-    """(H, W, 1) float32 factor, 1 in the middle and 1 - strength or so in the corners."""
+    """Return a float32 factor (H, W, 1), 1 in the middle and about 1 - ``strength`` in the corners."""
     y = np.linspace(-1.0, 1.0, height, dtype=np.float32)[:, None]
     x = np.linspace(-1.0, 1.0, width, dtype=np.float32)[None, :]
     return (1.0 / (1.0 + 0.5 * strength * (x * x + y * y)) ** 2)[:, :, None].astype(np.float32)
 
 
 def blurred(image: np.ndarray, rng: random.Random) -> np.ndarray:
-    """The image out of focus or, as often, shaken along a line."""
+    """Return the image out of focus or, equally often, shaken along a line."""
     if rng.random() < 0.5:
         return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.3))
     size = rng.choice((3, 5, 7))
@@ -64,7 +64,7 @@ def blurred(image: np.ndarray, rng: random.Random) -> np.ndarray:
 
 
 def tone(image: np.ndarray, rng: random.Random) -> np.ndarray:
-    """Linear light to display values in [0, 1] by a shoulder for highlights, gamma, saturation and contrast."""
+    """Map linear light to display values in [0, 1]: a shoulder for highlights, gamma, saturation and contrast."""
     shoulder = rng.uniform(0.0, 0.8)
     image = image * (1.0 + shoulder) / (1.0 + shoulder * image)
     image = np.minimum(image, 1.0) ** (1.0 / rng.uniform(1.8, 2.5))
@@ -75,7 +75,7 @@ def tone(image: np.ndarray, rng: random.Random) -> np.ndarray:
 
 
 def grain(height: int, width: int, rng: random.Random) -> np.ndarray:
-    """(H, W, 3) float32 sensor noise: partly common to the channels, sometimes soft as after a denoiser."""
+    """Return float32 sensor noise (H, W, 3), partly common to the channels, sometimes soft as after a denoiser."""
     numbers = np.random.default_rng(rng.randrange(1 << 32))
     strength = 0.03 * rng.random() ** 2 + 0.002
     common = numbers.standard_normal((height, width, 1), np.float32)
@@ -84,6 +84,6 @@ def grain(height: int, width: int, rng: random.Random) -> np.ndarray:
 
 
 def compressed(picture: np.ndarray, quality: int) -> np.ndarray:
-    """The picture after JPEG."""
+    """Return the picture after JPEG compression; ``quality``: 0 to 100."""
     _, data = cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[:, :, ::-1])

@@ -1,7 +1,7 @@
-"""Pictures for flat faces: prints, pages, covers and screens drawn here, and photographs that are passed in.
+"""Pictures for flat faces: prints, pages, covers and screens drawn here, and photographs from the caller.
 
-They carry perspective, shading and texture that have nothing to do with the geometry they hang on, so that a network
-learns to see the poster and not the place in it.
+They have perspective, shading and texture that are unrelated to the geometry they hang on. So a network learns to see
+the poster and not the place in it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DRAWN = 40
 
 
 def with_levels(image: np.ndarray) -> np.ndarray:
-    """An RGB uint8 image, resized to 256 x 256, with its mip levels in a strip at its right: (256, 384, 3) uint8."""
+    """Resize an RGB uint8 image to 256 x 256, with its mip levels in a strip on its right: (256, 384, 3) uint8."""
     level = cv2.resize(image, (PICTURE_SIZE, PICTURE_SIZE), interpolation=cv2.INTER_AREA)
     sheet = np.zeros((PICTURE_SIZE, PICTURE_SIZE * 3 // 2, 3), np.uint8)
     sheet[:, :PICTURE_SIZE] = level
@@ -33,14 +33,14 @@ def with_levels(image: np.ndarray) -> np.ndarray:
 
 
 def atlas(photographs: Sequence[np.ndarray] = ()) -> np.ndarray:
-    """(P, 256, 384, 3) uint8: the drawn pictures, then the photographs, each with its mip levels.
+    """Return the drawn pictures, then the photographs, each with its mip levels: (P, 256, 384, 3) uint8.
 
     Raises:
         ValueError: a photograph is not (H, W, 3) uint8.
     """
     for photograph in photographs:
         if photograph.ndim != 3 or photograph.shape[2] != 3 or photograph.dtype != np.uint8:
-            raise ValueError(f"a photograph is (H, W, 3) uint8 RGB, not {photograph.shape} {photograph.dtype}")
+            raise ValueError(f"a photograph must be (H, W, 3) uint8 RGB, not {photograph.shape} {photograph.dtype}")
     drawn = drawn_pictures()
     if not photographs:
         return drawn
@@ -49,27 +49,27 @@ def atlas(photographs: Sequence[np.ndarray] = ()) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def drawn_pictures() -> np.ndarray:
-    """(DRAWN, 256, 384, 3) uint8, the same in every process."""
+    """Return the drawn pictures, (DRAWN, 256, 384, 3) uint8, the same in every process."""
     rng = random.Random(20240613)
     artists = (draw_page, draw_cover, draw_landscape, draw_shapes, draw_cloth, draw_portrait, draw_room, draw_screen)
     return np.stack([with_levels(artists[k % len(artists)](rng)) for k in range(DRAWN)])
 
 
 def color(rng: random.Random, low: int = 20, high: int = 235) -> tuple[int, int, int]:
-    """A random RGB color, most often a muted one."""
+    """Draw a random RGB color, most often a muted one; ``low`` and ``high``: range of its channels."""
     base, spread = rng.randint(low, high), rng.choice((15, 40, 120))
     return tuple(min(255, max(0, base + rng.randint(-spread, spread))) for _ in range(3))
 
 
 def gradient(first: Sequence[int], second: Sequence[int]) -> np.ndarray:
-    """An image that goes from one color at the top to another at the bottom."""
+    """Return an image that changes from ``first`` at the top to ``second`` at the bottom."""
     weight = np.linspace(0.0, 1.0, PICTURE_SIZE)[:, None, None]
     column = np.array(first) * (1.0 - weight) + np.array(second) * weight
     return np.ascontiguousarray(np.broadcast_to(column, (PICTURE_SIZE, PICTURE_SIZE, 3))).astype(np.uint8)
 
 
 def draw_page(rng: random.Random) -> np.ndarray:
-    """A page of type with a heading and perhaps a figure."""
+    """Draw a page of text with a heading and perhaps a figure."""
     image = np.full((PICTURE_SIZE, PICTURE_SIZE, 3), rng.randint(215, 250), np.uint8)
     ink = color(rng, 10, 60)
     line = rng.randint(7, 12)
@@ -89,7 +89,7 @@ def draw_page(rng: random.Random) -> np.ndarray:
 
 
 def draw_cover(rng: random.Random) -> np.ndarray:
-    """A book's or a packet's front."""
+    """Draw the front of a book or a packet."""
     image = gradient(color(rng), color(rng))
     for _ in range(rng.randint(1, 4)):
         x, y = rng.randint(0, 200), rng.randint(0, 200)
@@ -102,7 +102,7 @@ def draw_cover(rng: random.Random) -> np.ndarray:
 
 
 def draw_landscape(rng: random.Random) -> np.ndarray:
-    """Hills under a sky, darker towards the viewer."""
+    """Draw hills under a sky, darker towards the viewer."""
     image = gradient((rng.randint(60, 180), rng.randint(120, 200), rng.randint(180, 250)), color(rng, 180, 240))
     columns = np.arange(PICTURE_SIZE)
     tone = np.array(color(rng, 110, 180), np.float64)
@@ -116,7 +116,7 @@ def draw_landscape(rng: random.Random) -> np.ndarray:
 
 
 def draw_shapes(rng: random.Random) -> np.ndarray:
-    """Discs and blocks, as on a poster."""
+    """Draw discs and blocks, as on a poster."""
     image = gradient(color(rng), color(rng))
     for _ in range(rng.randint(3, 18)):
         place, size = (rng.randint(0, 255), rng.randint(0, 255)), rng.randint(6, 90)
@@ -129,7 +129,7 @@ def draw_shapes(rng: random.Random) -> np.ndarray:
 
 
 def draw_cloth(rng: random.Random) -> np.ndarray:
-    """A repeated ornament."""
+    """Draw a repeated ornament."""
     image = np.full((PICTURE_SIZE, PICTURE_SIZE, 3), color(rng), np.uint8)
     cell, first, second = rng.choice((16, 32, 64)), color(rng), color(rng)
     for y in range(0, PICTURE_SIZE, cell):
@@ -141,7 +141,7 @@ def draw_cloth(rng: random.Random) -> np.ndarray:
 
 
 def draw_portrait(rng: random.Random) -> np.ndarray:
-    """Head and shoulders, shaded as if round."""
+    """Draw head and shoulders, shaded as if round."""
     image = gradient(color(rng), color(rng))
     skin, cloth = np.array((224, 172, 140)) * rng.uniform(0.35, 1.1), color(rng)
     cv2.ellipse(image, (128, 270), (100, 90), 0, 0, 360, cloth, -1, cv2.LINE_AA)
@@ -153,7 +153,7 @@ def draw_portrait(rng: random.Random) -> np.ndarray:
 
 
 def draw_room(rng: random.Random) -> np.ndarray:
-    """A room in perspective, or a corridor: depth that is not there."""
+    """Draw a room in perspective, or a corridor: depth that does not exist."""
     image = np.zeros((PICTURE_SIZE, PICTURE_SIZE, 3), np.uint8)
     x, y = rng.randint(80, 176), rng.randint(80, 176)
     half = rng.randint(15, 60)
@@ -171,7 +171,7 @@ def draw_room(rng: random.Random) -> np.ndarray:
 
 
 def draw_screen(rng: random.Random) -> np.ndarray:
-    """Windows of a computer's screen."""
+    """Draw windows of a computer's screen."""
     image = gradient(color(rng), color(rng))
     for _ in range(rng.randint(1, 4)):
         x, y = rng.randint(0, 120), rng.randint(0, 120)

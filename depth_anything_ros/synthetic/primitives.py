@@ -1,8 +1,10 @@
-"""Rays against the three unit shapes, and the surface there.
+"""Intersections of rays with three unit shapes, and the surface there.
 
-Every primitive is a unit shape under an affine map: a box [-1, 1]^3, a sphere of radius 1, or a round (a frustum about
-z from -1 to 1, radius 1 at the foot and `taper` at the top: a cylinder with taper 1, a cone with 0). Rays are carried
-into that frame without being normalized again, so that their parameter stays the one of the world.
+Every primitive is a unit shape under an affine map: a box [-1, 1]^3, a sphere of radius 1, or a round (a frustum around
+z from -1 to 1, with radius 1 at the foot and ``taper`` at the top: a cylinder with taper 1, a cone with 0). Rays are
+transformed into that frame without normalization, so that their parameter is the same as in the world.
+
+In the kernels (ox, oy, oz) is a ray's origin, (dx, dy, dz) its direction, ``i`` the index of a primitive.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ SHAPE, MAP, EXTENT, TAPER, HOLES, HOLE_SIZE, TINT, FACES, COLUMNS = 0, 1, 13, 16
 
 @compiled
 def intersect_box(ox, oy, oz, dx, dy, dz, nearest):
-    """Smallest parameter beyond `nearest` at which the ray meets the unit box, or inf."""
+    """Return the smallest parameter beyond ``nearest`` at which the ray meets the unit box, or inf."""
     ix = 1.0 / (dx if abs(dx) > TINY else TINY)
     iy = 1.0 / (dy if abs(dy) > TINY else TINY)
     iz = 1.0 / (dz if abs(dz) > TINY else TINY)
@@ -38,7 +40,7 @@ def intersect_box(ox, oy, oz, dx, dy, dz, nearest):
 
 @compiled
 def intersect_sphere(ox, oy, oz, dx, dy, dz, nearest):
-    """Smallest parameter beyond `nearest` at which the ray meets the unit sphere, or inf."""
+    """Return the smallest parameter beyond ``nearest`` at which the ray meets the unit sphere, or inf."""
     a = dx * dx + dy * dy + dz * dz
     b = ox * dx + oy * dy + oz * dz
     c = ox * ox + oy * oy + oz * oz - 1.0
@@ -55,7 +57,7 @@ def intersect_sphere(ox, oy, oz, dx, dy, dz, nearest):
 
 @compiled
 def intersect_round(ox, oy, oz, dx, dy, dz, taper, nearest):
-    """Smallest parameter beyond `nearest` at which the ray meets the unit frustum, or inf."""
+    """Return the smallest parameter beyond ``nearest`` at which the ray meets the unit frustum, or inf."""
     best = inf
     slope = 0.5 * (1.0 - taper)
     width = 0.5 * (1.0 + taper) - slope * oz
@@ -85,7 +87,7 @@ def intersect_round(ox, oy, oz, dx, dy, dz, taper, nearest):
 
 @compiled
 def intersect(primitives, i, ox, oy, oz, dx, dy, dz, nearest):
-    """Smallest parameter beyond `nearest` at which a world ray meets primitive `i`, or inf."""
+    """Return the smallest parameter beyond ``nearest`` at which a world ray meets primitive ``i``, or inf."""
     lx = primitives[i, MAP] * ox + primitives[i, MAP + 1] * oy + primitives[i, MAP + 2] * oz + primitives[i, MAP + 3]
     ly = (
         primitives[i, MAP + 4] * ox + primitives[i, MAP + 5] * oy + primitives[i, MAP + 6] * oz + primitives[i, MAP + 7]
@@ -109,7 +111,7 @@ def intersect(primitives, i, ox, oy, oz, dx, dy, dz, nearest):
 
 @compiled
 def local_point(primitives, i, x, y, z):
-    """A world point in the unit frame of primitive `i`."""
+    """Return a world point in the unit frame of primitive ``i``."""
     return (
         primitives[i, MAP] * x + primitives[i, MAP + 1] * y + primitives[i, MAP + 2] * z + primitives[i, MAP + 3],
         primitives[i, MAP + 4] * x + primitives[i, MAP + 5] * y + primitives[i, MAP + 6] * z + primitives[i, MAP + 7],
@@ -119,9 +121,9 @@ def local_point(primitives, i, x, y, z):
 
 @compiled
 def surface_face(primitives, i, x, y, z):
-    """Face of primitive `i` that holds a point of its unit frame, and the outward normal there in that frame.
+    """Return the face of primitive ``i`` at a point of its unit frame, and the outward normal there in that frame.
 
-    Faces 0 to 5 are -x, +x, -y, +y, -z, +z; a sphere and a round's side are face 0, a round's foot and top 4 and 5.
+    Faces 0 to 5 are -x, +x, -y, +y, -z, +z. A sphere and a round's side are face 0, a round's foot and top are 4 and 5.
     """
     shape = int(primitives[i, SHAPE])
     if shape == SPHERE:
@@ -144,7 +146,7 @@ def surface_face(primitives, i, x, y, z):
 
 @compiled
 def world_normal(primitives, i, x, y, z):
-    """Unit normal in the world of a normal in the unit frame of primitive `i`: the inverse's transpose."""
+    """Return the unit normal in the world, from one in the unit frame of primitive ``i``, by the inverse transpose."""
     nx = primitives[i, MAP] * x + primitives[i, MAP + 4] * y + primitives[i, MAP + 8] * z
     ny = primitives[i, MAP + 1] * x + primitives[i, MAP + 5] * y + primitives[i, MAP + 9] * z
     nz = primitives[i, MAP + 2] * x + primitives[i, MAP + 6] * y + primitives[i, MAP + 10] * z
@@ -154,7 +156,7 @@ def world_normal(primitives, i, x, y, z):
 
 @compiled
 def surface_coordinates(primitives, i, face, x, y, z):
-    """Coordinates over a face: (u, v) in meters from its middle and (s, t) in [0, 1] across it, v and t upwards."""
+    """Return coordinates over a face: (u, v) in meters from its middle, (s, t) in [0, 1]; v and t point up."""
     half_x, half_y, half_z = primitives[i, EXTENT], primitives[i, EXTENT + 1], primitives[i, EXTENT + 2]
     shape = int(primitives[i, SHAPE])
     if shape == BOX or face >= 4:
@@ -180,7 +182,7 @@ def surface_coordinates(primitives, i, face, x, y, z):
 
 @compiled
 def facing_normal(primitives, i, x, y, z, dx, dy, dz):
-    """Face and unit normal turned against a ray, at a world point of primitive `i`."""
+    """Return face and unit normal at a world point of primitive ``i``; the normal points against the ray."""
     lx, ly, lz = local_point(primitives, i, x, y, z)
     face, nx, ny, nz = surface_face(primitives, i, lx, ly, lz)
     nx, ny, nz = world_normal(primitives, i, nx, ny, nz)
@@ -191,5 +193,5 @@ def facing_normal(primitives, i, x, y, z, dx, dy, dz):
 
 @compiled
 def face_material(primitives, i, face):
-    """Index of the material of a face of primitive `i`."""
+    """Return the index of the material of a face of primitive ``i``."""
     return int(primitives[i, FACES + face])

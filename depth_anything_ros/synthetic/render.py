@@ -1,4 +1,4 @@
-"""One call from a seed to a picture, its depth and its camera."""
+"""Render a picture, its depth and its camera from a seed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from depth_anything_ros.synthetic.photograph import photograph
 from depth_anything_ros.synthetic.pictures import atlas
 from depth_anything_ros.synthetic.scene import Scene, SceneArrays, View
 
-# A layout fills a scene and proposes views of it.
+# A layout fills a scene and returns possible views of it.
 LAYOUTS = {
     "room": layout_rooms.room,
     "corridor": layout_rooms.corridor,
@@ -36,7 +36,7 @@ NEAREST = 0.12
 
 @dataclass(frozen=True)
 class RenderedScene:
-    """A picture and what is known of it.
+    """A picture with its depth and camera.
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
@@ -59,22 +59,23 @@ def render(
     photographs: Sequence[np.ndarray] = (),
     pictures: np.ndarray | None = None,
 ) -> RenderedScene:
-    """Renders the scene of a seed: the same arguments give the same bytes.
+    """Render the scene of a seed; the same arguments give the same bytes.
 
     Args:
         seed: any integer.
-        width, height: of the image in pixels.
-        kind: a layout of KINDS; drawn by weight where None.
-        photographs: (H, W, 3) uint8 RGB arrays that may show on walls, screens and packets.
-        pictures: what `pictures.atlas(photographs)` returned, to spare making it for every scene.
+        width: of the image in pixels.
+        height: of the image in pixels.
+        kind: a layout of `KINDS`; None draws one by weight.
+        photographs: (H, W, 3) uint8 RGB arrays that may appear on walls, screens and packets.
+        pictures: the result of ``pictures.atlas(photographs)``, to compute it once for many scenes.
 
     Raises:
         ValueError: an unknown kind, or a size that is not positive.
     """
     if kind is not None and kind not in LAYOUTS:
-        raise ValueError(f"no scene is called {kind!r}; there are {', '.join(KINDS)}")
+        raise ValueError(f"unknown kind of scene {kind!r}; give one of {', '.join(KINDS)}")
     if width < 1 or height < 1:
-        raise ValueError(f"an image of {width} x {height} pixels cannot be rendered")
+        raise ValueError(f"an image of {width} x {height} pixels cannot be rendered; both must be at least 1")
     rng = random.Random(seed)
     drawn = rng.choices(KINDS, list(WEIGHTS.values()))[0]
     kind = kind or drawn
@@ -96,7 +97,14 @@ def render(
 def best_view(
     scene: Scene, views: Sequence[View], pictures: np.ndarray, ratio: float
 ) -> tuple[View | None, SceneArrays | None]:
-    """The view that shows the most surfaces of those that nothing blocks, or None, and the packed scene."""
+    """Return the unblocked view with the most visible surfaces, or None, and the packed scene.
+
+    Args:
+        scene: the scene.
+        views: the candidates.
+        pictures: from `pictures.atlas`.
+        ratio: width over height of the image.
+    """
     best, best_score = None, 0
     arrays = scene.pack(views[0].position, pictures)
     for view in views:

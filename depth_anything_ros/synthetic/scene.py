@@ -1,4 +1,4 @@
-"""A scene under construction, in Python objects, and packed, in the arrays that the kernels read.
+"""A scene under construction, as Python objects, and packed, as the arrays that the kernels read.
 
 World frame: z up, meters. Camera frame: REP 103's optical frame, x right, y down, z along the axis.
 """
@@ -22,21 +22,25 @@ Vector = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Material:
-    """Look of a surface. Colors are linear reflectances; lengths in meters. The order of the fields is the kernels'.
+    """The look of a surface, in linear reflectances and meters. Kernels rely on the order of the fields.
 
     Attributes:
         pattern: one of `textures`' patterns.
-        first, second: the pattern's two colors.
+        first: first color of the pattern.
+        second: second color of the pattern.
         scale: size of the pattern's feature (a brick's length, a plank's width).
-        aspect: of that feature, width over height.
-        angle: turn of the pattern on its face, radians.
-        dirt, dirt_scale: contrast and size of large stains over it.
-        specular, gloss: strength and exponent of highlights.
-        mirror: share of the mirrored ray at normal incidence.
-        emission: light given off, as a multiple of the pattern's color.
+        aspect: width over height of that feature.
+        angle: rotation of the pattern on its face, radians.
+        dirt: contrast of large stains over it.
+        dirt_scale: size of these stains.
+        specular: strength of highlights.
+        gloss: exponent of highlights.
+        mirror: reflectance of the mirror at normal incidence.
+        emission: emitted light, as a multiple of the pattern's color.
         photograph: index of a picture in the atlas, for the pattern PICTURE.
-        left, bottom, right, top: the part of that picture, in [0, 1]; with `scale` > 0 it is repeated every `scale`.
-        seed: makes two materials of one pattern differ.
+        left, bottom, right, top: the used part of that picture, in [0, 1]; with ``scale`` > 0 it repeats every
+            ``scale``.
+        seed: distinguishes materials with the same pattern.
         variation: difference in brightness between one tile, plank or brick and the next.
     """
 
@@ -61,7 +65,7 @@ class Material:
     variation: float = 0.0
 
     def row(self) -> list[float]:
-        """The fields as one row of numbers, colors flattened."""
+        """Return the fields as one row of numbers, with colors flattened."""
         pattern, first, second, *rest = astuple(self)
         return [pattern, *first, *second, *rest]
 
@@ -100,16 +104,21 @@ class Lamp:
 
 @dataclass
 class Sky:
-    """What a ray that leaves the scene sees, and the ambient light that it sheds.
+    """The sky that rays see when they leave the scene, and its ambient light.
 
     Attributes:
-        zenith, horizon, ground: colors of the ambient gradient; the sky is drawn from the first two.
-        cloud_cover: 0 clear to 1 overcast; cloud_scale: size of clouds over the dome.
-        sun_direction: unit vector to the sun; sun_color: its irradiance, (0, 0, 0) without sun.
-        haze: color of the air; visibility: meters after which 63 % of the light is the air's.
-        backdrop: how much brighter the sky is seen than the ambient light says; windows outshine a room.
-        reach: length in meters of the rays that look for what occludes ambient light.
-        bounce: share of ambient light given back by what occludes it.
+        zenith: color of the ambient gradient and of the sky.
+        horizon: color of the ambient gradient and of the sky.
+        ground: color of the ambient gradient from below.
+        cloud_cover: 0 clear to 1 overcast.
+        cloud_scale: size of clouds over the dome.
+        sun_direction: unit vector to the sun.
+        sun_color: its irradiance, (0, 0, 0) without sun.
+        haze: color of the air.
+        visibility: distance in meters at which 63 % of the light is the air's.
+        backdrop: brightness of the visible sky relative to its ambient light; windows are brighter than a room.
+        reach: length in meters of the rays that look for occluders of ambient light.
+        bounce: share of ambient light that occluders reflect.
     """
 
     zenith: Color = (0.3, 0.5, 0.9)
@@ -127,7 +136,7 @@ class Sky:
     seed: int = 0
 
     def row(self) -> list[float]:
-        """The fields as one row of numbers."""
+        """Return the fields as one row of numbers."""
         return [number for value in astuple(self) for number in (value if isinstance(value, tuple) else (value,))]
 
 
@@ -145,12 +154,12 @@ class SceneArrays(NamedTuple):
     materials: np.ndarray  # (M, 23) float64, the fields of Material
     lamps: np.ndarray  # (L, 7) float64: position, radius, color
     sky: np.ndarray  # (25,) float64, the fields of Sky
-    pictures: np.ndarray  # (P, 256, 384, 3) uint8: each with its mip levels beside it
+    pictures: np.ndarray  # (P, 256, 384, 3) uint8, each with its mip levels on its right
 
 
 @dataclass(frozen=True)
 class Pose:
-    """A place in the world: rotation (3, 3) and origin (3,)."""
+    """A frame in the world: rotation (3, 3) and origin (3,), meters."""
 
     rotation: np.ndarray
     origin: np.ndarray
@@ -158,7 +167,7 @@ class Pose:
 
 @dataclass
 class View:
-    """Where the camera is: position, the point it looks at, roll in radians and horizontal field of view in degrees."""
+    """A camera: position and target point, meters, roll in radians, horizontal field of view in degrees."""
 
     position: Vector
     target: Vector
@@ -166,7 +175,7 @@ class View:
     field_of_view: float = 60.0
 
     def rotation(self) -> np.ndarray:
-        """(3, 3) float64 whose columns are the camera's x, y and z axes in the world."""
+        """Return (3, 3) float64 with the camera's x, y and z axes in the world as columns."""
         forward = np.subtract(self.target, self.position).astype(np.float64)
         forward /= np.linalg.norm(forward)
         up = np.array([0.0, 0.0, 1.0]) if abs(forward[2]) < 0.999 else np.array([0.0, 1.0, 0.0])
@@ -178,7 +187,7 @@ class View:
 
 
 def rotation(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> np.ndarray:
-    """(3, 3) rotation about z, then the new y, then the new x, radians."""
+    """Return the (3, 3) rotation about z, then the new y, then the new x; angles in radians."""
     a, b, c = math.cos(yaw), math.cos(pitch), math.cos(roll)
     x, y, z = math.sin(yaw), math.sin(pitch), math.sin(roll)
     return np.array(
@@ -192,7 +201,7 @@ def rotation(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> np.ndar
 
 @dataclass
 class Scene:
-    """Primitives, lights and sky, filled by the layouts. Positions are relative to the innermost `place`."""
+    """Primitives, lights and sky, added by the layouts. Positions are relative to the innermost `place`."""
 
     sky: Sky = field(default_factory=Sky)
     lamps: list[Lamp] = field(default_factory=list)
@@ -204,13 +213,20 @@ class Scene:
         return len(self._rows)
 
     def material(self, material: Material) -> int:
-        """Adds a material and returns its index."""
+        """Add a material and return its index."""
         self.materials.append(material)
         return len(self.materials) - 1
 
     @contextmanager
     def place(self, origin: Vector, yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> Iterator[None]:
-        """Everything added inside is moved to `origin` and turned, relative to the frame around it."""
+        """Move and turn everything added in the block, relative to the frame around it.
+
+        Args:
+            origin: of the new frame, meters.
+            yaw: radians, as for `rotation`.
+            pitch: radians, as for `rotation`.
+            roll: radians, as for `rotation`.
+        """
         outer = self._frame
         self._frame = Pose(outer.rotation @ rotation(yaw, pitch, roll), outer.rotation @ origin + outer.origin)
         try:
@@ -219,21 +235,36 @@ class Scene:
             self._frame = outer
 
     def world(self, point: Vector) -> np.ndarray:
-        """A point of the innermost frame in the world."""
+        """Return the world position of a point of the innermost frame."""
         return self._frame.rotation @ point + self._frame.origin
 
     def box(self, center: Vector, size: Vector, material: int | Sequence[int], **turn: float) -> None:
-        """A box of full edge lengths `size`; `material` for all faces, or six in the order -x, +x, -y, +y, -z, +z."""
+        """Add a box.
+
+        Args:
+            center: meters.
+            size: full edge lengths, meters.
+            material: index for all faces, or six in the order -x, +x, -y, +y, -z, +z.
+            turn: yaw, pitch and roll, radians.
+        """
         self._add(BOX, center, (0.5 * size[0], 0.5 * size[1], 0.5 * size[2]), material, turn)
 
     def ellipsoid(
         self, center: Vector, radii: Vector, material: int, holes: tuple[float, float] = (0.0, 1.0), **turn: float
     ) -> None:
-        """An ellipsoid; `holes` = (share, size in meters) cuts it out like foliage."""
+        """Add an ellipsoid.
+
+        Args:
+            center: meters.
+            radii: meters.
+            material: index.
+            holes: share and size in meters of holes, as in foliage.
+            turn: yaw, pitch and roll, radians.
+        """
         self._add(SPHERE, center, radii, material, turn, holes=holes)
 
     def sphere(self, center: Vector, radius: float, material: int) -> None:
-        """A sphere."""
+        """Add a sphere; lengths in meters."""
         self._add(SPHERE, center, (radius, radius, radius), material, {})
 
     def cylinder(
@@ -245,13 +276,28 @@ class Scene:
         taper: float = 1.0,
         **turn: float,
     ) -> None:
-        """A cylinder that stands on `foot` along its z; `taper` is the top radius over the foot's (0: a cone)."""
+        """Add a cylinder or cone.
+
+        Args:
+            foot: center of its lower end, meters; it extends along z.
+            radius: at the foot, meters.
+            height: meters.
+            material: index for all faces, or six as for `box`.
+            taper: radius at the top over the one at the foot; 0 for a cone.
+            turn: yaw, pitch and roll, radians.
+        """
         turned = rotation(**turn) if turn else np.eye(3)
         center = turned @ (0.0, 0.0, 0.5 * height) + foot
         self._add(ROUND, center, (radius, radius, 0.5 * height), material, turn, taper=taper)
 
     def lamp(self, position: Vector, radius: float, color: Color) -> None:
-        """A light at a point of the innermost frame."""
+        """Add a light at a point of the innermost frame.
+
+        Args:
+            position: meters.
+            radius: meters.
+            color: power.
+        """
         self.lamps.append(Lamp(tuple(self.world(position)), radius, color))
 
     def _add(self, shape, center, half, material, turn, taper=1.0, holes=(0.0, 1.0)) -> None:
@@ -260,14 +306,19 @@ class Scene:
         self._rows.append((shape, turned, self.world(center), half, taper, faces, holes))
 
     def pack(self, camera: Vector, pictures: np.ndarray) -> SceneArrays:
-        """The scene as arrays, its hierarchy ordered for a camera at a position."""
+        """Pack the scene into arrays.
+
+        Args:
+            camera: its position, meters; the hierarchy is ordered for it.
+            pictures: from `pictures.atlas`.
+        """
         shapes, rotations, centers, halves, tapers, faces, holes = zip(*self._rows, strict=True)
         rotations, centers = np.array(rotations), np.array(centers, np.float64)
         halves, faces = np.maximum(np.array(halves, np.float64), 1e-5), np.array(faces, np.int32)
         linear = rotations.transpose(0, 2, 1) / halves[:, :, None]
         offset = -np.einsum("nij,nj->ni", linear, centers)
         shapes = np.array(shapes, np.int32)
-        # A sphere's bounds are tight as a norm; the other shapes' are those of their box.
+        # A sphere's bounds are exact from its norm; the bounds of other shapes are those of their boxes.
         reach = np.abs(rotations) @ halves[:, :, None]
         spherical = np.sqrt((rotations**2) @ (halves[:, :, None] ** 2))
         reach = np.where((shapes == SPHERE)[:, None, None], spherical, reach)[:, :, 0] + 1e-6

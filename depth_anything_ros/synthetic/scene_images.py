@@ -1,4 +1,4 @@
-"""Rendered scenes as a set of images with depth, so that they are checked and packed into shards like any other."""
+"""Rendered scenes as a dataset with depth, so that they are checked and packed into shards like any other."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from depth_anything_ros.data.image_set import SampleParts
 from depth_anything_ros.synthetic.render import render
 
 FARTHEST = 200.0
-"""Meters from which on a surface counts as sky."""
+"""Depth in meters from which on a surface counts as sky."""
 
 
 def depth_with_sky(depth: np.ndarray) -> np.ndarray:
-    """Depth float32 (H, W) in meters, +Inf from `FARTHEST` on."""
+    """Return depth float32 (H, W) in meters with +Inf from `FARTHEST` on."""
     return np.where(depth < FARTHEST, depth, np.float32(np.inf))
 
 
 @dataclass(frozen=True)
 class RenderedScenes(DepthSet):
-    """``count`` scenes of one ``size``, (height, width), and one ``kind``, or of all; they need no folder.
+    """``count`` scenes of one ``size``, (height, width), and one ``kind``, or of all kinds; they need no folder.
 
-    Scene number i is that of the seed ``first_seed`` + i. Its file is a JPEG of quality 95, not a PNG: at 640x480 a
-    fifth of the bytes and a quarter of the time to decode, at a mean error of one gray level, less than the grain that
-    the renderer itself adds; and photographs, beside which scenes are trained on, are JPEG too.
+    Scene number i has the seed ``first_seed`` + i. Its file is a JPEG of quality 95, not a PNG. At 640x480 that is a
+    fifth of the bytes and a quarter of the time to decode. The mean error is one gray level, less than the grain that
+    the renderer adds. The photographs that scenes are mixed with in training are JPEG too.
     """
 
     name: str = "rendered_scenes"
@@ -43,47 +43,47 @@ class RenderedScenes(DepthSet):
     kind: str | None = None
 
     def origin(self, root: Path) -> str:
-        """What decides them, but for how many there are."""
+        """Return all that decides the scenes, except their number."""
         kind = f"of the kind {self.kind}" if self.kind else "of all kinds"
         return f"scenes {kind}, {self.size[1]}x{self.size[0]}, from seed {self.first_seed}"
 
     def names(self, root: Path) -> Iterator[str]:
-        """scene_000000 and so on."""
+        """Yield scene_000000 and so on."""
         for number in range(self.count):
             yield f"scene_{number:06d}"
 
     def read_image(self, root: Path, name: str) -> np.ndarray:
-        """The picture, RGB uint8 (H, W, 3)."""
+        """Return the picture, RGB uint8 (H, W, 3)."""
         return self.read(root, name).image
 
     def read_file(self, root: Path, name: str) -> tuple[str, bytes]:
-        """The picture as JPEG."""
+        """Return the picture as JPEG."""
         return "jpg", as_jpeg(self.read_image(root, name))
 
     def read(self, root: Path, name: str) -> LabeledImage:
-        """The picture with its depth in meters and its camera. Raises `DataError` for a name of another set."""
+        """Return the picture with its depth in meters and its camera. Raise `DataError` for an unknown name."""
         number = self._fields(name)["number"]
         if not (number.isdecimal() and int(number) < self.count):
-            raise DataError(f"there is no {name} among {self.count} scenes")
+            raise DataError(f"{name} is not among the {self.count} scenes")
         scene = render(self.first_seed + int(number), self.size[1], self.size[0], self.kind)
         return LabeledImage(f"{self.name}/{name}", scene.image, depth_with_sky(scene.depth), scene.camera)
 
     def parts(self, root: Path, name: str) -> SampleParts:
-        """File and frame of one rendering."""
+        """Return file and frame of one rendering."""
         frame = self.read(root, name)
         return SampleParts("jpg", as_jpeg(frame.image), frame=frame)
 
     def sources(self, root: Path, name: str) -> tuple[Path, ...]:
-        """None."""
+        """Return no files."""
         return ()
 
     def stamp(self, root: Path, name: str) -> str:
-        """The renderer's code, the size, the seed and the kind."""
+        """Return the renderer's code, the size, the seed and the kind."""
         return f"{_code()} {self.size} {self.first_seed} {self.kind}"
 
 
 @cache
 def _code() -> str:
-    """SHA-256 of this folder's modules."""
+    """Return the SHA-256 of this folder's modules."""
     modules = sorted(Path(__file__).parent.glob("*.py"))
     return hashlib.sha256(b"".join(module.read_bytes() for module in modules)).hexdigest()

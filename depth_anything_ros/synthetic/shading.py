@@ -1,4 +1,4 @@
-"""What a camera ray sees of a surface under given light: color, highlights, a mirror's image, the air between."""
+"""The radiance that a camera ray receives from a surface: color, highlights, mirror images, the air between."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from depth_anything_ros.synthetic.textures import surface_color
 
 @compiled
 def highlight(scene, material, px, py, pz, nx, ny, nz, vx, vy, vz, sun_share):
-    """Specular light from the sun and the lamps, unshadowed for these, towards unit direction (vx, vy, vz)."""
+    """Return specular light from the sun and the unshadowed lamps, towards unit direction (vx, vy, vz)."""
     m = scene.materials[material]
     if m[SPECULAR] <= 0.0:
         return 0.0, 0.0, 0.0
@@ -56,7 +56,7 @@ def highlight(scene, material, px, py, pz, nx, ny, nz, vx, vy, vz, sun_share):
 
 @compiled
 def painted(scene, i, face, x, y, z, footprint):
-    """Reflectance at a world point of a primitive's face."""
+    """Return the reflectance at a world point of a primitive's face; ``footprint``: meters that a pixel covers."""
     lx, ly, lz = local_point(scene.primitives, i, x, y, z)
     u, v, s, t = surface_coordinates(scene.primitives, i, face, lx, ly, lz)
     primitives = scene.primitives
@@ -68,7 +68,7 @@ def painted(scene, i, face, x, y, z, footprint):
 
 @compiled
 def reflection(scene, x, y, z, nx, ny, nz, dx, dy, dz, pixel):
-    """Radiance, roughly, that a mirror sends back along a unit ray."""
+    """Return the approximate radiance that a mirror reflects along a unit ray; ``pixel``: a pixel's angle, radians."""
     towards = 2.0 * (nx * dx + ny * dy + nz * dz)
     rx, ry, rz = dx - towards * nx, dy - towards * ny, dz - towards * nz
     t, hit = closest_hit(
@@ -92,7 +92,18 @@ def reflection(scene, x, y, z, nx, ny, nz, dx, dy, dz, pixel):
 
 @compiled
 def radiance(scene, hit, t, ox, oy, oz, dx, dy, dz, pixel, light, sun_share):
-    """Linear RGB that a camera ray sees at parameter `t` of primitive `hit`, under given light."""
+    """Return the linear RGB that a camera ray receives.
+
+    Args:
+        scene: `SceneArrays`.
+        hit: index of the primitive.
+        t: the ray's parameter there.
+        ox, oy, oz: the ray's origin, meters.
+        dx, dy, dz: the ray's direction.
+        pixel: a pixel's angle, radians.
+        light: ambient and lamp irradiance, (3,).
+        sun_share: fraction of the sun's light, from `lighting.sun_light`.
+    """
     x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
     face, nx, ny, nz = facing_normal(scene.primitives, hit, x, y, z, dx, dy, dz)
     length = sqrt(dx * dx + dy * dy + dz * dz)

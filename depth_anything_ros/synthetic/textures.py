@@ -1,4 +1,7 @@
-"""Procedural color of a surface, low-passed by the size of the pixel upon it."""
+"""Procedural color of a surface, low-pass filtered by the size of the pixel on it.
+
+``footprint`` is the length that a pixel covers, in the unit of (u, v).
+"""
 
 from __future__ import annotations
 
@@ -31,14 +34,14 @@ PICTURE_SIZE = 256
 
 @compiled
 def ramp(value: float, low: float, high: float) -> float:
-    """Smooth step from 0 at `low` to 1 at `high`."""
+    """Return a smooth step from 0 at ``low`` to 1 at ``high``."""
     x = min(1.0, max(0.0, (value - low) / (high - low)))
     return x * x * (3.0 - 2.0 * x)
 
 
 @compiled
 def joint(position: float, width: float, footprint: float) -> float:
-    """Coverage in [0, 1] of lines of a width about every integer, seen through a pixel of a size (all in periods)."""
+    """Return the coverage in [0, 1] of lines of a width at every integer, seen through a pixel; all in periods."""
     away = abs(position - floor(position + 0.5))
     blur = max(footprint, 1e-4)
     sharp = min(1.0, max(0.0, (0.5 * width - away) / blur + 0.5))
@@ -48,7 +51,7 @@ def joint(position: float, width: float, footprint: float) -> float:
 
 @compiled
 def planks(u, v, length, footprint, seed, variation):
-    """Wood: (grain, brightness). Planks one unit wide along u, `length` long."""
+    """Return (grain, brightness) of wood in planks one unit wide along u and ``length`` long."""
     row = floor(v)
     shifted = u / length + hashed(row, 5, seed)
     plank = floor(shifted)
@@ -64,7 +67,7 @@ def planks(u, v, length, footprint, seed, variation):
 
 @compiled
 def bricks(u, v, shift, width, footprint, seed, variation):
-    """Tiles or bricks: (coverage of the joints, brightness); unit height in v, courses shifted by `shift`."""
+    """Return (coverage of joints, brightness) of tiles or bricks; unit height in v, courses shifted by ``shift``."""
     row = floor(v)
     shifted = u + shift * (row - 2.0 * floor(row * 0.5))
     lines = max(joint(v, width, footprint), joint(shifted, width, footprint))
@@ -74,7 +77,7 @@ def bricks(u, v, shift, width, footprint, seed, variation):
 
 @compiled
 def writing(u, v, footprint, seed):
-    """Coverage of lines of words, one unit per line."""
+    """Return the coverage of lines of words, one unit for each line."""
     row = floor(v)
     if hashed(row, 3, seed) < 0.12:
         return 0.0
@@ -89,7 +92,7 @@ def writing(u, v, footprint, seed):
 
 @compiled
 def spines(u, v, footprint, seed):
-    """Backs of books side by side: (mix of the two colors, brightness)."""
+    """Return (mix of the two colors, brightness) of the backs of books side by side."""
     cell = floor(u)
     cut = 0.25 + 0.5 * hashed(cell, 9, seed)
     book = 2 * cell + (1 if u - cell > cut else 0)
@@ -101,7 +104,7 @@ def spines(u, v, footprint, seed):
 
 @compiled
 def facade(u, v, footprint, aspect, seed):
-    """Rows of windows: (coverage by glass, brightness of the glass)."""
+    """Return (coverage by glass, brightness of the glass) of rows of windows."""
     column, storey = floor(u), floor(v)
     x, y = u - column - 0.5, v - storey - 0.5
     half_width, half_height = 0.22 + 0.22 * hashed(seed, 1, 0), 0.2 + 0.22 * hashed(seed, 2, 0)
@@ -118,7 +121,7 @@ def facade(u, v, footprint, aspect, seed):
 
 @compiled
 def picture(pictures, index, s, t, texels):
-    """Bilinear linear-light color of a picture at (s, t) in [0, 1), t upwards, from the mip level of `texels`."""
+    """Return a picture's bilinear linear-light color at (s, t) in [0, 1), t up, from the mip level of ``texels``."""
     level = min(6.0, max(0.0, log2(max(texels, 1e-6))))
     level_index = int(level + 0.5)
     size = PICTURE_SIZE >> level_index
@@ -145,7 +148,7 @@ def picture(pictures, index, s, t, texels):
 
 @compiled
 def mixture(m, u, v, x, y, z, footprint):
-    """Mix of a material's two colors and brightness at a point, for every pattern but PICTURE."""
+    """Return the mix of a material's two colors, and its brightness, at a point, for all patterns but PICTURE."""
     pattern, seed, variation = int(m[PATTERN]), int(m[SEED]), m[VARIATION]
     inverse = 1.0 / m[SCALE]
     f = footprint * inverse
@@ -186,10 +189,16 @@ def mixture(m, u, v, x, y, z, footprint):
 
 @compiled
 def surface_color(m, pictures, u, v, s, t, x, y, z, across, footprint):
-    """Linear RGB reflectance of a packed material.
+    """Return the linear RGB reflectance of a packed material.
 
-    (u, v): meters over the face; (s, t): the same in [0, 1]; (x, y, z): meters in the primitive's frame; `across`:
-    meters over the face that s covers; `footprint`: meters that a pixel covers.
+    Args:
+        m: the packed material.
+        pictures: the atlas.
+        u, v: position over the face, meters.
+        s, t: the same in [0, 1].
+        x, y, z: position in the primitive's frame, meters.
+        across: extent of the face along s, meters.
+        footprint: length that a pixel covers, meters.
     """
     if m[ANGLE] != 0.0:
         c, d = cos(m[ANGLE]), sin(m[ANGLE])

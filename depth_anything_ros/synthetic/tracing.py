@@ -1,4 +1,4 @@
-"""The passes over an image: visibility and light once per pixel, color more often where surfaces meet."""
+"""The passes over an image: visibility and light once for each pixel, color more often where surfaces meet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOT_SAMPLED = -1.0
 
 @compiled
 def ray_direction(lens, rotation, column, row):
-    """Direction in the world of a pixel's ray, of length 1 along the optical axis, so that its parameter is depth."""
+    """Return the world direction of a pixel's ray, of length 1 along the optical axis: its parameter is depth."""
     x, y = (column - lens[2]) / lens[0], (row - lens[3]) / lens[1]
     return (
         rotation[0, 0] * x + rotation[0, 1] * y + rotation[0, 2],
@@ -29,7 +29,7 @@ def ray_direction(lens, rotation, column, row):
 
 @compiled
 def trace_visibility(scene, lens, rotation, origin, depth, surfaces):
-    """Depth (H, W) float32 in meters, inf for sky, and surface (H, W) int32: 8 * primitive + face, or SKY."""
+    """Fill depth (H, W) float32 in meters, inf for sky, and surfaces (H, W) int32: 8 * primitive + face, or SKY."""
     height, width = depth.shape
     ox, oy, oz = origin
     for row in range(height):
@@ -46,7 +46,7 @@ def trace_visibility(scene, lens, rotation, origin, depth, surfaces):
 
 @compiled
 def meets_edge(surfaces, row, column):
-    """Whether one of a pixel's four neighbors shows another surface."""
+    """Return whether one of a pixel's four neighbors shows another surface."""
     height, width = surfaces.shape
     here = surfaces[row, column]
     return (
@@ -59,7 +59,7 @@ def meets_edge(surfaces, row, column):
 
 @compiled
 def meets_shadow(sun, row, column):
-    """Whether sun and shadow meet between a pixel and one of its four neighbors."""
+    """Return whether the border between sun and shadow is between a pixel and one of its four neighbors."""
     height, width = sun.shape
     lit = sun[row, column] > 0.0
     return (
@@ -72,9 +72,9 @@ def meets_shadow(sun, row, column):
 
 @compiled
 def trace_light(scene, lens, rotation, origin, depth, surfaces, rays, seed, soft, sun):
-    """Irradiance: `soft` (H, W, 3) from ambient and lamps, `sun` (H, W) the share of the sun's.
+    """Fill irradiance: ``soft`` (H, W, 3) from ambient light and lamps, ``sun`` (H, W) the fraction of the sun's.
 
-    `soft` is sampled on a chequerboard and along edges; where it is not, its red stays NOT_SAMPLED for `smooth_light`.
+    ``soft`` is sampled on a checkerboard and along edges. Elsewhere its red is NOT_SAMPLED, for `smooth_light`.
     """
     height, width = depth.shape
     ox, oy, oz = origin
@@ -102,7 +102,7 @@ def trace_light(scene, lens, rotation, origin, depth, surfaces, rays, seed, soft
 
 @compiled
 def smooth_light(light, smoothed, surfaces, depth, step, down):
-    """One pass of a separable filter along rows or columns that does not cross from one surface to another."""
+    """Run one pass of a separable filter along rows or columns that does not cross surfaces."""
     height, width = depth.shape
     for row in range(height):
         for column in range(width):
@@ -135,7 +135,7 @@ def smooth_light(light, smoothed, surfaces, depth, step, down):
 
 @compiled
 def nearest_light(surfaces, surface, row, column):
-    """The pixel among the nine about (row, column) that shows a surface, to borrow its light; else the center."""
+    """Return the pixel among the nine around (row, column) that shows a surface, to take its light; else the center."""
     height, width = surfaces.shape
     if surfaces[row, column] == surface:
         return row, column
@@ -150,7 +150,7 @@ def nearest_light(surfaces, surface, row, column):
 
 @compiled
 def trace_color(scene, lens, rotation, origin, depth, surfaces, soft, sun, samples, color):
-    """Linear radiance (H, W, 3) float32: one sample per pixel, `samples` x `samples` where surfaces or shadows meet."""
+    """Fill linear radiance (H, W, 3) float32: one sample in a pixel, ``samples`` x ``samples`` at surfaces' edges."""
     height, width = depth.shape
     ox, oy, oz = origin
     pixel = 1.0 / lens[0]
@@ -193,16 +193,18 @@ def trace_color(scene, lens, rotation, origin, depth, surfaces, soft, sun, sampl
 
 
 def trace(scene, lens, rotation, origin, width, height, seed, samples=2, rays=2):
-    """Renders a packed scene.
+    """Render a packed scene.
 
     Args:
         scene: `SceneArrays`.
         lens: (4,) float64: fx, fy, cx, cy in pixels, pixel centers at integer coordinates.
-        rotation: (3, 3) float64, columns are the camera's axes in the world; origin: (3,) float64, meters.
-        width, height: of the image.
+        rotation: (3, 3) float64, columns are the camera's axes in the world.
+        origin: (3,) float64, meters.
+        width: of the image.
+        height: of the image.
         seed: of the light's sampling.
-        samples: supersampling of color, per axis, along edges.
-        rays: rays per pixel that look for occluders of ambient light.
+        samples: supersampling of color along edges, for each axis.
+        rays: rays for each pixel that look for occluders of ambient light.
 
     Returns:
         color (H, W, 3) float32, linear and unbounded, and depth (H, W) float32 in meters, +inf for sky.

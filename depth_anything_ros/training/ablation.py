@@ -1,4 +1,4 @@
-"""Ablations: variants of one stage, and a table of what each is worth, beside the paper's."""
+"""Ablations: variants of one stage, and a table of their scores beside the paper's."""
 
 from __future__ import annotations
 
@@ -10,11 +10,18 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from depth_anything_ros.training.configuration import ConfigurationError, StrictModel, in_words, read_yaml
+from depth_anything_ros.training.configuration import ConfigurationError, in_words, read_yaml
+from depth_anything_ros.training.settings import StrictModel
 
 
 class Variant(StrictModel):
-    """One row: what is changed in the base, by dotted names, and AbsRel of the paper's row by its columns."""
+    """One row of the table.
+
+    Attributes:
+        name: the row's name.
+        changes: settings to change in the base, by dotted names.
+        paper: AbsRel of this row in the paper, by column.
+    """
 
     name: str
     changes: dict[str, Any] = Field(default_factory=dict)
@@ -22,12 +29,18 @@ class Variant(StrictModel):
 
     @property
     def folder(self) -> str:
-        """What its folder is called."""
+        """The name of the variant's folder."""
         return re.sub(r"\W+", "_", self.name).strip("_")
 
 
 class Ablation(StrictModel):
-    """``base``: the stage's configuration, beside the ablation's file. ``source``: where the paper's numbers stand."""
+    """An ablation: a base configuration and its variants.
+
+    Attributes:
+        title: heading of the table.
+        source: the paper and table with the paper's numbers.
+        base: the base configuration's file, relative to the ablation's file.
+    """
 
     title: str
     source: str
@@ -35,21 +48,22 @@ class Ablation(StrictModel):
     variants: tuple[Variant, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _are_told_apart(self) -> Ablation:
+    def _have_distinct_folders(self) -> Ablation:
         names: dict[str, str] = {}
         for variant in self.variants:
             if not variant.folder:
                 raise ValueError(f"variant {variant.name!r} needs a letter or a digit in its name")
             if variant.folder in names:
                 raise ValueError(
-                    f"variants {names[variant.folder]!r} and {variant.name!r} would share the folder {variant.folder}"
+                    f"variants {names[variant.folder]!r} and {variant.name!r} both need the folder "
+                    f"{variant.folder}: rename one"
                 )
             names[variant.folder] = variant.name
         return self
 
 
 def read_ablation(path: Path) -> Ablation:
-    """Reads an ablation; its base is looked for beside it. Raises `ConfigurationError`, naming the file."""
+    """Read an ablation; its base is relative to its file. Raise `ConfigurationError` with the file's name."""
     try:
         ablation = Ablation.model_validate(read_yaml(path))
     except ValidationError as error:
@@ -61,28 +75,48 @@ Row = Mapping[str, tuple[float, float]]
 """AbsRel and δ1 by column."""
 
 
+VALIDATION = "held-out"
+"""Column of the validation scores, by its key in the JSON of `ablate`."""
+_HEADINGS = {VALIDATION: "validation"}
+
+
 def row_of(trained: Mapping[str, Any], evaluated: Mapping[str, Any] | None) -> dict[str, tuple[float, float]]:
-    """A variant's scores by column, from what `train` and `evaluate` wrote."""
+    """Return a variant's AbsRel and δ1 by column.
+
+    Args:
+        trained: the JSON result of `train`.
+        evaluated: the JSON result of `evaluate`; None if the variant was not evaluated.
+    """
     row = {}
     if scores := trained["scores"]:
+        row[VALIDATION] = scores["abs_rel"], scores["delta1"]
         row["held-out"] = scores["abs_rel"], scores["delta1"]
     for result in (evaluated or {}).get("sets", []):
         scores = next(entry["scores"] for entry in result["rows"] if entry["aligned"] and not entry["baseline"])
         row[result["name"]] = scores["abs_rel"], scores["delta1"]
     if evaluated:
-        sets = [scores for name, scores in row.items() if name != "held-out"]
+        sets = [scores for name, scores in row.items() if name != VALIDATION]
         row["mean of sets"] = tuple(sum(values) / len(values) for values in zip(*sets, strict=True))
     return row
 
 
 def table(ablation: Ablation, rows: Sequence[Row]) -> str:
-    """Markdown: a line a variant, AbsRel / δ1 by column, the paper's AbsRel in the last columns; empty for none."""
+    """Return the table in Markdown.
+
+    It has AbsRel / δ1 by column, then the paper's AbsRel. A cell without a score is empty.
+
+    Args:
+        ablation: the variants, one row each.
+        rows: the scores of each variant, in the same order.
+    """
     columns = list(dict.fromkeys(name for row in rows for name in row))
     papers = list(dict.fromkeys(name for variant in ablation.variants for name in variant.paper))
     lines = [
-        f"{ablation.title}. AbsRel ↓ / δ1 ↑ here; the paper's AbsRel ({ablation.source}) in the columns behind.",
+        f"{ablation.title}. AbsRel ↓ / δ1 ↑ here; the last columns are the paper's AbsRel ({ablation.source}).",
         "",
-        "| | " + " | ".join([*columns, *(f"paper: {name}" for name in papers)]) + " |",
+        "| | "
+        + " | ".join([*(_HEADINGS.get(name, name) for name in columns), *(f"paper: {name}" for name in papers)])
+        + " |",
         "|---" * (1 + len(columns) + len(papers)) + "|",
     ]
     for variant, row in zip(ablation.variants, rows, strict=True):
@@ -93,5 +127,5 @@ def table(ablation: Ablation, rows: Sequence[Row]) -> str:
 
 
 def read_result(path: Path) -> dict[str, Any]:
-    """What a command wrote with --json."""
+    """Read the JSON that a command wrote with --json."""
     return json.loads(path.read_text())

@@ -1,4 +1,4 @@
-"""Settings by the names that they had before release 0.2, for runs that began with an earlier release."""
+"""Names of settings before release 0.2, so that runs of an earlier release can be read."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ RENAMED = {
     "colour_share": "color_share",
     "grey_share": "gray_share",
 }
-"""From each earlier name to the present one; no setting has one of the earlier names today."""
+"""From each earlier name to the present one. No present setting has an earlier name."""
 _KINDS = {"labelled": "labeled", "unlabelled": "unlabeled"}
 _IN_STATES = {"decisive": "fingerprint", "held_out": "validation"}
 
 
 def with_present_names(settings: Any) -> Any:
-    """A run's settings, as plain nested values, by the names of today; other texts than ``aligned_on`` stay."""
+    """Return a run's settings, nested plain values, with present names. Of the values only ``aligned_on`` changes."""
     if not isinstance(settings, dict):
         return settings
     renamed = {RENAMED.get(name, name): with_present_names(value) for name, value in settings.items()}
@@ -41,5 +41,5 @@ def with_present_names(settings: Any) -> Any:
 
 
 def state_with_present_names(state: dict[str, Any]) -> dict[str, Any]:
-    """What a run has stored, its outermost names as today."""
+    """Return a run's stored state with its outermost names as in this release."""
     return {_IN_STATES.get(name, name): value for name, value in state.items()}

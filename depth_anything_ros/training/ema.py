@@ -10,12 +10,12 @@ from torch import nn
 
 
 class MovingAverage:
-    """An average of a module's parameters, kept as they are kept: whole, or each device its shard.
+    """The moving average of a module's parameters, sharded over devices as the parameters are.
 
     Args:
-        module: whose parameters are averaged; only those that learn.
-        decay: of what has been averaged so far, at each step. It begins lower, as n / (9 + n) at the n-th step: a
-            short run would otherwise end with an average that still remembers the untrained network.
+        module: its trained parameters are averaged.
+        decay: weight of the average so far at each step. It starts lower, as n / (9 + n) at step n: otherwise the
+            average of a short run still contains the untrained network.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
@@ -25,13 +25,13 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self, steps: int) -> None:
-        """Takes the parameters in, after that many steps, at least one."""
+        """Add the parameters to the average; ``steps``: steps done, at least one."""
         share = 1.0 - min(self._decay, steps / (9 + steps))
         torch._foreach_lerp_(list(self._values.values()), list(self._parameters.values()), share)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Puts the average in place of the parameters while the block runs."""
+        """Exchange the parameters for the average while the block runs."""
         self._exchange()
         try:
             yield
@@ -47,6 +47,6 @@ class MovingAverage:
 
     @torch.no_grad()
     def restart(self) -> None:
-        """Begins anew with what the parameters are now."""
+        """Restart the average from the present parameters."""
         for name, value in self._parameters.items():
             self._values[name].copy_(value)

@@ -1,4 +1,4 @@
-"""What is left of a stage of training: a checkpoint that a robot loads as it is, with its record."""
+"""The end of a stage: a checkpoint with its record, ready for a robot."""
 
 from __future__ import annotations
 
@@ -22,12 +22,15 @@ from depth_anything_ros.zoo.record import ModelRecord
 
 
 def finish_stage(training: Training) -> dict[str, Any]:
-    """Writes the weights that did best on held-out images, else the last, with a record; returns paths and scores.
+    """Write the weights with the best validation scores, else the last, with a record.
 
-    To be called once, by one process; of classes, it takes its time to score all held-out images at several scales.
-    ``by_source`` of the result has the scores of each held-out source, ``evaluation`` those on ``data.evaluation``, as
-    far as that can be scored, ``left_out`` how many held-out images are damaged, ``evaluation_left_out`` how many of
-    the others.
+    Only one process calls this, once. A segmentation network is also scored on all validation images at several
+    scales, which takes a while.
+
+    Returns:
+        Plain values: ``checkpoint`` (path), ``step``, ``scores``, ``by_source`` (validation scores by source),
+        ``evaluation`` (scores on those sources of ``data.evaluation`` that can be scored), ``left_out`` (number of
+        damaged validation images), ``evaluation_left_out`` (number of damaged evaluation images).
     """
     configuration, folder = training.configuration, training.folder
     kept = training.best() or last(folder)
@@ -55,19 +58,26 @@ def finish_stage(training: Training) -> dict[str, Any]:
 
 
 def write_depth(network: DepthAnything, training: Training, description: str, path: Path) -> None:
-    """Writes a depth network with its record.
+    """Write a depth network with its record.
 
-    A relative network is rescaled so that its output is nominal inverse depth in 1/m but for a shift: losses that know
-    no scale let it drift until half precision cannot hold it. Its nominal scale is recorded where depth is in meters.
+    A relative network is rescaled so that its output is nominal inverse depth in 1/m, up to a shift. Scale-invariant
+    losses let its scale drift until half precision overflows. If depth in meters is known, the record has the nominal
+    scale.
+
+    Args:
+        network: the network with its final weights; a relative one is changed in place.
+        training: the run.
+        description: text for the record.
+        path: the checkpoint.
     """
     configuration, nominal = training.configuration, None
     if configuration.network.max_depth is None:
         images = images_for_scale(training)
         nominal = rescale_to_nominal(network, images, configuration.data.sizes[0])
         if nominal is not None:
-            description += f" Its nominal scale is what suits {images.what} images best, no measurement."
+            description += f" Its nominal scale is the best fit to {images.kind} images, not a measurement."
     elif training.training_focal is not None:
-        description += f" Its crops had a focal length of {training.training_focal:.1f} pixels in the mean."
+        description += f" The mean focal length of its crops is {training.training_focal:.1f} pixels."
     record = ModelRecord(
         name=configuration.name,
         output="inverse_depth" if configuration.network.max_depth is None else "depth",
@@ -84,7 +94,14 @@ def write_depth(network: DepthAnything, training: Training, description: str, pa
 
 
 def write_segmentation(network: SegmentationNetwork, training: Training, description: str, path: Path) -> None:
-    """Writes a network of classes with its record."""
+    """Write a segmentation network with its record.
+
+    Args:
+        network: the network with its final weights.
+        training: the run.
+        description: text for the record.
+        path: the checkpoint.
+    """
     configuration = training.configuration
     record = SegmentationRecord(
         name=configuration.name,
@@ -100,22 +117,36 @@ def write_segmentation(network: SegmentationNetwork, training: Training, descrip
 
 
 def class_names(sources: Sequence[Source], classes: int) -> tuple[str, ...]:
-    """The names of classes; empty where sources are of no known set, or of sets whose classes are not these."""
+    """Return the names of the classes.
+
+    Args:
+        sources: the labeled sources.
+        classes: number of classes of the network.
+
+    Returns:
+        The names; empty if the sources belong to no known set, or to sets with other classes.
+    """
     declared = {getattr(ALL_SETS.get(source.name), "classes", ()) for source in sources}
     names = declared.pop() if len(declared) == 1 else ()
     return names if len(names) == classes else ()
 
 
 def last(folder: StageFolder) -> dict[str, Any]:
-    """The last weights, averaged where they were. Raises ValueError where there are none."""
+    """Return the last weights, averaged if the run averages. Raise ValueError if the folder has none."""
     state = Checkpoints(folder.states, 1).newest()
     if state is None:
-        raise ValueError(f"{folder.root} holds no weights: train first")
+        raise ValueError(f"{folder.root} has no weights: train first")
     return {"step": state["step"], "scores": {}, "network": state.get("average", state["network"])}
 
 
 def describe(configuration: StageConfiguration, training: Training, step: int) -> str:
-    """How the model came to be, for its record."""
+    """Return how the model was made, for its record.
+
+    Args:
+        configuration: the stage's settings.
+        training: the run.
+        step: step of the weights.
+    """
     sources = "; ".join(
         f"{kind} {', '.join(sorted({source.name for source in mixture.sources}))}"
         for kind, mixture in training.samples.mixtures.items()

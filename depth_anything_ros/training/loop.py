@@ -1,14 +1,12 @@
 """The loop that trains every stage, on one processor or on many GPUs.
 
-Whatever is random is drawn from the run's seed and the step, so that a run that was killed goes on from its last state
-exactly as it would have gone on without, and several devices learn what one would have learned.
+Everything random is drawn from the run's seed and the step. So a killed run resumes from its last state exactly as it
+would have continued, and several devices learn what one would have learned.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from typing import Any
@@ -16,58 +14,63 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import nn
-from torch.distributed.checkpoint.state_dict import get_model_state_dict
 
-from depth_anything_ros.data.sources import name_and_version
-from depth_anything_ros.training.configuration import StageConfiguration, without_places
+from depth_anything_ros.training.configuration import StageConfiguration
 from depth_anything_ros.training.distributed.devices import prepare
 from depth_anything_ros.training.distributed.ranks import (
     FailedError,
     agree,
-    check_all_stand_alike,
+    check_same_steps,
+    on_all_ranks,
     on_rank_zero,
-    together,
 )
-from depth_anything_ros.training.earlier_names import state_with_present_names, with_present_names
 from depth_anything_ros.training.ema import MovingAverage
 from depth_anything_ros.training.initial_network import first_pixels
+from depth_anything_ros.training.input.batch import Batch
 from depth_anything_ros.training.input.batch_reader import BatchReader
-from depth_anything_ros.training.input.batches import Batch, Data, open_batches
-from depth_anything_ros.training.optimizer import build_optimizer, rate_factor
-from depth_anything_ros.training.run.checkpoints import Checkpoints, StateError, load_state, save_state
-from depth_anything_ros.training.run.folder import StageFolder, describe_run, differences, write_record
-from depth_anything_ros.training.run.log import Bar, RunLog
+from depth_anything_ros.training.input.batches import open_batches
+from depth_anything_ros.training.input.samples import Data
+from depth_anything_ros.training.optimizer import build_optimizer, lr_factor
+from depth_anything_ros.training.run.best_weights import BestWeights
+from depth_anything_ros.training.run.checkpoints import Checkpoints, StateError, save_state
+from depth_anything_ros.training.run.fingerprint import check_same_run, fingerprint_of, versions_of
+from depth_anything_ros.training.run.folder import StageFolder, describe_run, write_record
+from depth_anything_ros.training.run.log import ProgressBar, RunLog
 from depth_anything_ros.training.run.memory_errors import MemoryRanOutError, memory_that_ran_out
 from depth_anything_ros.training.run.provenance import origins_of
 from depth_anything_ros.training.run.stop_request import StoppedError, StopRequest
-from depth_anything_ros.training.run.whole_state import WHOLE, gather, put_back
+from depth_anything_ros.training.run.whole_state import gather_state, restore_state
 from depth_anything_ros.training.stages import build_objective, parts_of, scoring_of
 from depth_anything_ros.training.training_focal import training_focal
-from depth_anything_ros.training.validation.predictions import is_better
-from depth_anything_ros.training.validation.scorer import Scores, Validation
+from depth_anything_ros.training.validation.scorer import Validation, format_scores
 
 log = logging.getLogger(__name__)
 
 
 class DivergedError(RuntimeError):
-    """Gradients are no longer numbers; the batch that did it lies beside the run's states."""
+    """Gradients are NaN or infinite; the batch that caused it is saved in the run's folder."""
 
 
-TOGETHER = (DivergedError, FailedError, StateError, StoppedError)
+RAISED_ON_ALL_RANKS = (DivergedError, FailedError, StateError, StoppedError)
 """Errors that all processes of a run raise together."""
 
 
 class Training:
-    """One run of one stage: everything that changes while it lasts."""
+    """One run of one stage, and its state: network, optimizer, step.
+
+    Args:
+        configuration: the stage's settings.
+        data: the opened sources.
+        folder: the run's folder. The run resumes from the newest state in it.
+        fabric: the devices, launched.
+
+    Raises:
+        ValueError: the folder holds a run with another configuration or a damaged state, or processes see
+            different folders.
+        DataError: a sample that is needed at once cannot be read.
+    """
 
     def __init__(self, configuration: StageConfiguration, data: Data, folder: StageFolder, fabric: Fabric) -> None:
-        """Builds all that the run needs and takes up the newest state, where there is one.
-
-        Raises:
-            ValueError: the folder holds a run with another configuration or a damaged state, or is another folder for
-                another process.
-            DataError: a sample that is needed at once cannot be read.
-        """
         self.configuration, self.folder, self.fabric = configuration, folder, fabric
         settings = configuration.run
         fabric.seed_everything(settings.seed, verbose=False)
@@ -76,7 +79,7 @@ class Training:
         is_metric = configuration.network.max_depth is not None
         self.training_focal = training_focal(configuration, self.samples) if is_metric else None
         self.scoring = scoring_of(configuration, self.training_focal)
-        self.validation = self._choose_validation()
+        self.validation = self._open_validation()
         self.objective = build_objective(configuration, first_pixels(self.samples))
         prepare(self.objective, settings)
         self.module = fabric.setup_module(self.objective)
@@ -86,17 +89,17 @@ class Training:
         decay = configuration.optimizer.ema_decay
         self.average = MovingAverage(self.network, decay) if decay else None
         self.states = Checkpoints(folder.states, settings.keep)
+        self._best = BestWeights(folder.best, self.validation, self.scoring.best, fabric)
         self.step = self._saved = self._validated = 0
-        self._is_whole = True
+        self._is_consistent = True
         self._resume(self.states.newest())
-        best = self.best()
-        self._best = best["scores"] if best else None
-        check_all_stand_alike(fabric, [self.step, best["step"] if best else 0], folder.root)
+        best_step = self._best.resume(self.step)
+        check_same_steps(fabric, [self.step, best_step], folder.root)
         if fabric.is_global_zero:
             folder.remove_left_behind()
         self._stop = StopRequest()
 
-    def _choose_validation(self) -> Validation | None:
+    def _open_validation(self) -> Validation | None:
         sources, configuration = self.sources["validation"], self.configuration
         if not sources:
             return None
@@ -104,43 +107,44 @@ class Training:
         return Validation(sources, count, configuration.scored_size, self.scoring, self.fabric)
 
     def run(self, stop: StopRequest | None = None) -> dict[str, float]:
-        """Trains to the last step; returns the last scores on held-out images.
+        """Train to the last step; return the last validation scores.
+
+        All processes raise the same error together, after the first process has written its files. Only
+        `MemoryRanOutError` comes in one process alone.
 
         Raises:
-            DivergedError: gradients became NaN or infinite.
-            StoppedError: ``stop`` was made, in this process or another; the state is saved.
+            DivergedError: gradients are NaN or infinite.
+            StoppedError: ``stop`` was requested, in this process or another; the state is saved.
             FailedError: images cannot be read, or a process that reads them has died; the state is saved.
             StateError: a state could not be written.
-            MemoryRanOutError: in the midst of a step, of which other processes know nothing.
-
-        All processes raise the others together, when what the first of them had to write is written.
+            MemoryRanOutError: memory ran out during a step; other processes do not know of it.
         """
         configuration, fabric = self.configuration, self.fabric
         self._stop = stop or self._stop
-        self._record()
+        self._write_record()
         loader = open_batches(configuration, self.samples, self.step, fabric.global_rank, fabric.world_size)
-        bar = Bar(configuration.name, self.step, configuration.optimizer.steps, shown=fabric.is_global_zero)
+        bar = ProgressBar(configuration.name, self.step, configuration.optimizer.steps, shown=fabric.is_global_zero)
         run_log = RunLog(self.folder, self.step) if fabric.is_global_zero else None
         logging_run = closing(run_log) if run_log else nullcontext()
         with closing(bar), logging_run, closing(BatchReader(loader, fabric.device)) as batches:
             try:
-                return self._steps(batches, run_log, bar)
+                return self._train_steps(batches, run_log, bar)
             except StoppedError:
-                self._save_what_is_new()
+                self._save_unsaved()
                 raise StoppedError(
-                    f"stopped at step {self.step} as asked; the same command goes on from there"
+                    f"stopped at step {self.step}; run the same command to continue from there"
                 ) from None
             except FailedError as error:
-                raise FailedError(f"{error}; {self._save_what_is_new()}") from error
-            except TOGETHER:
+                raise FailedError(f"{error}; {self._save_unsaved()}") from error
+            except RAISED_ON_ALL_RANKS:
                 raise
             except Exception as error:
                 self._end_alone(error)
                 raise
 
-    def _steps(self, batches: Iterator[Batch], run_log: RunLog | None, bar: Bar) -> dict[str, float]:
+    def _train_steps(self, batches: Iterator[Batch], run_log: RunLog | None, bar: ProgressBar) -> dict[str, float]:
         settings, last, scores = self.configuration.run, self.configuration.optimizer.steps, {}
-        agreed = self._agreed(batches)
+        agreed = self._agreed_batches(batches)
         while True:
             is_last = self.step == last
             if (
@@ -153,75 +157,74 @@ class Training:
                 self._save()
             if is_last:
                 break
-            losses = self.learn(agreed)
+            losses = self.train_step(agreed)
             bar.step()
             if self.step % settings.log_every == 0 or self.step == last:
                 values = {name: self.fabric.all_reduce(value).item() for name, value in losses.items()}
-                bar.numbers(values)
+                bar.show_values(values)
                 if run_log:
-                    run_log.numbers(self.step, values, "loss")
-        self._go_on()
+                    run_log.add_values(self.step, values, "loss")
+        self._check_stop()
         on_rank_zero(self.fabric, self.states.wait)
         return scores
 
-    def _agreed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The batches, each when every process has its own and none was asked to stop; else all raise."""
+    def _agreed_batches(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Yield each batch once every process has its own and none is to stop; else all raise."""
         while True:
             batch = reason = None
             try:
                 with self._stop.interrupting():
                     batch = next(batches)
             except Exception as error:
-                reason = error.with_traceback(None)  # which holds what is to be closed
+                reason = error.with_traceback(None)  # the traceback holds iterators that must be closed
                 if memory := memory_that_ran_out(error):
-                    reason = FailedError(f"{memory} does not hold the images that are read: lower data.workers")
+                    reason = FailedError(f"{memory} is too small for the images that are read: lower data.workers")
             agree(self.fabric, reason)
             yield batch
 
-    def _go_on(self) -> None:
-        """Raises `StoppedError`, in all processes, where one was asked to stop."""
+    def _check_stop(self) -> None:
+        """Raise `StoppedError` in all processes if one is to stop."""
         agree(self.fabric, StoppedError() if self._stop.is_made else None)
 
-    def _save_what_is_new(self) -> str:
-        """Saves the state that is reached, unless it is saved already; says what there is."""
+    def _save_unsaved(self) -> str:
+        """Save the present state unless it is saved already; return a text that says what there is."""
         if self.step == 0:
-            return "nothing had been learned yet"
+            return "no step was done yet"
         if self._saved < self.step:
             self._save()
         on_rank_zero(self.fabric, self.states.wait)
-        return f"the state of step {self.step} is saved, and the same command goes on from there"
+        return f"the state of step {self.step} is saved, run the same command to continue from there"
 
     def _end_alone(self, error: Exception) -> None:
-        """Saves the state after an error that other processes know nothing of, if it is whole and there are none.
+        """Handle an error in this process alone: save the state if it is consistent and there are no other processes.
 
-        Raises `MemoryRanOutError` where it did; else the error itself is to be raised, and the log says what became of
-        the state.
+        Raise `MemoryRanOutError` if memory ran out; else log where the state is, and the caller raises ``error``.
         """
         saved = f"the last state is in {self.folder.states}"
-        if self.fabric.world_size == 1 and self._is_whole:
+        if self.fabric.world_size == 1 and self._is_consistent:
             try:
                 self._wrapped_optimizer.zero_grad(set_to_none=True)
-                saved = self._save_what_is_new()
+                saved = self._save_unsaved()
             except Exception as second:
                 saved = f"the state of step {self.step} could not be saved: {second}"
         if memory := memory_that_ran_out(error):
             raise MemoryRanOutError(
-                f"{memory} does not hold a step: set optimizer.grad_accum_steps to 2 or more, which sends a step's "
+                f"{memory} is too small for a step: set optimizer.grad_accum_steps to 2 or more, which sends a step's "
                 "images in parts and learns the same, or run.activation_checkpointing to true, or lower data.sizes; "
                 f"{saved}"
             ) from error
-        log.error("training ends at step %d, of an error: %s", self.step, saved)
+        log.error("training ends at step %d because of an error: %s", self.step, saved)
 
-    def learn(self, batches: Iterator[Batch]) -> dict[str, torch.Tensor]:
-        """One step; returns the parts of its loss on this device."""
+    def train_step(self, batches: Iterator[Batch]) -> dict[str, torch.Tensor]:
+        """Do one step with the next batches; return the parts of its loss on this device, scalars by name."""
         settings = self.configuration.optimizer
-        factor = rate_factor(self.step, settings)
+        factor = lr_factor(self.step, settings)
         for group in self.optimizer.param_groups:
-            group["lr"] = factor * group["rate"]
-        seen, total = [], {}
+            group["lr"] = factor * group["rate"]  # "rate" is the base lr; optimizer states store it by this name
+        used, total = [], {}
         for part in range(settings.grad_accum_steps):
             batch = next(batches)
-            seen.append(batch)
+            used.append(batch)
             is_last = part == settings.grad_accum_steps - 1
             with self.fabric.no_backward_sync(self.module, enabled=not is_last):
                 losses = {name: value / settings.grad_accum_steps for name, value in self.module(batch).items()}
@@ -231,74 +234,48 @@ class Training:
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), settings.grad_clip)
         norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
         if not torch.isfinite(norm):
-            self._report_divergence(seen, total)
-        self._is_whole = False
+            self._raise_diverged(used, total)
+        self._is_consistent = False
         self._wrapped_optimizer.step()
         self._wrapped_optimizer.zero_grad(set_to_none=True)
         if self.average:
             self.average.update(self.step + 1)
         self.step += 1
-        self._is_whole = True
+        self._is_consistent = True
         return total
 
-    def _report_divergence(self, batches: list[Batch], losses: dict[str, torch.Tensor]) -> None:
+    def _raise_diverged(self, batches: list[Batch], losses: dict[str, torch.Tensor]) -> None:
         path = self.folder.root / f"diverged_step{self.step}_device{self.fabric.global_rank}.pt"
         state = {"step": self.step, "batches": [batch.to_dictionary() for batch in batches]}
-        together(self.fabric, lambda: save_state(path, state))
+        on_all_ranks(self.fabric, lambda: save_state(path, state))
         on_rank_zero(self.fabric, self.states.wait)
         values = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
         raise DivergedError(
-            f"gradients at step {self.step} are no numbers (losses: {values}); the batch is in {path}, the last state "
-            f"in {self.folder.states}. Lower optimizer.encoder_lr or decoder_lr, warm up longer, or use 32-true"
+            f"gradients at step {self.step} are NaN or infinite (losses: {values}); the batch is in {path}, the last "
+            f"state in {self.folder.states}. Lower optimizer.encoder_lr or decoder_lr, raise warmup_steps, or set "
+            "run.precision to 32-true"
         )
 
-    def _validate(self, run_log: RunLog | None, bar: Bar) -> dict[str, float]:
-        """Scores the averaged weights, or the weights where there is no average; keeps them if they are the best."""
+    def _validate(self, run_log: RunLog | None, bar: ProgressBar) -> dict[str, float]:
+        """Score the averaged weights, or the weights if there is no average; keep them if they are the best."""
         with self._averaged():
-            scores, by_source, picture = self.validation.score(self.module, self._go_on)
+            scores, by_source, picture = self.validation.score(self.module, self._check_stop)
             if run_log:
                 several = by_source if len(by_source) > 1 else {}
-                texts = [f"{in_words(of_one)} on {source}" for source, of_one in several.items()]
-                bar.say("; ".join([f"step {self.step}: held-out images: {in_words(scores)}", *texts]))
-                run_log.numbers(self.step, scores, "validation")
+                texts = [f"{format_scores(of_one)} on {source}" for source, of_one in several.items()]
+                bar.print_line("; ".join([f"step {self.step}: validation: {format_scores(scores)}", *texts]))
+                run_log.add_values(self.step, scores, "validation")
                 for source, of_one in several.items():
-                    run_log.numbers(self.step, of_one, f"validation/{source}")
+                    run_log.add_values(self.step, of_one, f"validation/{source}")
                 if picture is not None:
-                    run_log.picture(self.step, "validation", picture)
-            self._keep_if_best(scores, by_source)
+                    run_log.add_picture(self.step, "validation", picture)
+            self._best.keep_if_better(self.step, scores, by_source, self.network)
         self._validated = self.step
         return scores
 
     def best(self) -> dict[str, Any] | None:
-        """The step, scores and weights that did best on these held-out images; None where nothing was scored on them.
-
-        Those of a step that is yet to come, for a run that was killed, will come again.
-        """
-        best = load_state(self.folder.best)
-        if best is None or self.validation is None or best["step"] > self.step:
-            return None
-        best = state_with_present_names(best)
-        if best["validation"] == self.validation.described:
-            return best
-        log.warning(
-            "%s: the best weights so far, of step %d, do not count: they were scored on other held-out images (%s, not "
-            "%s). The next ones replace them: copy the file to keep it",
-            *(self.folder.best, best["step"], best["validation"], self.validation.described),
-        )
-        return None
-
-    def _keep_if_best(self, scores: Scores, by_source: dict[str, Scores]) -> None:
-        if math.isnan(scores[self.scoring.best]):
-            log.warning(
-                "step %d: the network gives no numbers for held-out images, its weights are not kept", self.step
-            )
-        if not is_better(scores, self._best, self.scoring.best):
-            return
-        self._best = scores
-        weights = get_model_state_dict(self.network, options=WHOLE)
-        best = {"step": self.step, "scores": scores, "by_source": by_source, "network": weights}
-        best["validation"] = self.validation.described
-        on_rank_zero(self.fabric, lambda: save_state(self.folder.best, best))
+        """Return the step, scores and weights with the best validation scores, or None; see `BestWeights.load`."""
+        return self._best.load(self.step)
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
@@ -309,47 +286,28 @@ class Training:
                 yield
 
     def _save(self) -> None:
-        """Gathers the state, on all devices, and has the first write it beside the work."""
-        known = {"step": self.step, "validated": self._validated, "fingerprint": self._fingerprint()}
-        state = {**known, **gather(self.objective, self.optimizer, self.average)}
+        """Gather the state on all devices; the first process writes it in a thread while training goes on."""
+        progress = {"step": self.step, "validated": self._validated, "fingerprint": self._fingerprint()}
+        state = {**progress, **gather_state(self.objective, self.optimizer, self.average)}
         on_rank_zero(self.fabric, lambda: self.states.save(self.step, state))
         self._saved = self.step
 
     def _resume(self, state: dict[str, Any] | None) -> None:
-        """Puts an earlier run's state back, if there is one."""
+        """Restore the state of an earlier call, if there is one."""
         if state is None:
             return
-        earlier = json.loads(state_with_present_names(state)["fingerprint"])
-        before, now = without_places(with_present_names(earlier)), json.loads(self._fingerprint())
-        if before != now:
-            changes = "; ".join(differences(before, now))
-            raise ValueError(
-                f"{self.folder.root} holds a run with another configuration, or of other data ({changes}): choose "
-                "another folder, or delete it"
-            )
-        put_back(state, self.objective, self.optimizer, self.average)
+        check_same_run(state, self._fingerprint(), self.folder.root)
+        restore_state(state, self.objective, self.optimizer, self.average)
         self.step = self._saved = state["step"]
-        self._validated = state.get("validated", self.step)  # a run that was asked to stop did not wait for that
-
-    def _versions(self) -> dict[str, list[str]]:
-        """Names and versions of the sources, by kind."""
-        return {
-            kind: [name_and_version(source) for source in sources] for kind, sources in self.sources.items() if sources
-        }
+        self._validated = state.get("validated", self.step)  # a stopped run saves its state without a validation
 
     def _fingerprint(self) -> str:
-        """What decides the result, as JSON: a run goes on only with the same."""
-        learned = {kind: versions for kind, versions in self._versions().items() if kind in self.samples.mixtures}
-        fingerprint = without_places(self.configuration.fingerprint())
-        return json.dumps({**fingerprint, "sources": learned, "origins": self.origins}, sort_keys=True)
+        learned = {kind: self.sources[kind] for kind in self.samples.mixtures}
+        return fingerprint_of(self.configuration, learned, self.origins)
 
-    def _record(self) -> None:
-        """Notes what this run, or its continuation, is made from."""
+    def _write_record(self) -> None:
+        """Record what this run, or its continuation, is made from."""
         if self.fabric.is_global_zero:
-            record = describe_run(self.configuration.to_dictionary(), self._versions(), self.fabric.world_size)
+            versions = versions_of(self.sources)
+            record = describe_run(self.configuration.to_dictionary(), versions, self.fabric.world_size)
             write_record(self.folder.record, {"from_step": self.step, "origins": self.origins, **record})
-
-
-def in_words(scores: Scores) -> str:
-    """Scores by name, for people."""
-    return ", ".join(f"{name} {value:.4f}" for name, value in scores.items())

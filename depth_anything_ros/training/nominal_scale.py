@@ -1,4 +1,4 @@
-"""Plausible meters for a relative network: its nominal scale is measured, and its output multiplied accordingly."""
+"""Plausible meters for a relative network: measure its nominal scale, and multiply its output by it."""
 
 from __future__ import annotations
 
@@ -20,28 +20,36 @@ NOMINAL_FARTHEST = 200.0
 def nominal_scale(
     network: DepthAnything, frames: Iterable[LabeledImage], size: tuple[int, int], sources: Iterable[int] | None = None
 ) -> tuple[float, float]:
-    """The one (a, b) for which 1 / (a * inverse depth + b) errs least over all frames, in the logarithm of depth.
+    """Return the one (a, b) whose depth 1 / (a * inverse depth + b) has the smallest error over all frames.
 
-    ``size`` (height, width) is what the images are resized to. ``sources``: a number for each frame, the same for those
-    of one source; sources count alike, however many frames they have. Default: all are of one. A relative network's
-    scale differs from image to image, so that this gives plausible meters, not measured ones. Found on a grid that is
-    narrowed three times.
+    The error is the mean absolute difference of log depth. A relative network's scale differs between images, so this
+    gives plausible meters, not measured ones. The search uses a grid that is narrowed three times.
+
+    Args:
+        network: the relative network.
+        frames: images with depth in meters.
+        size: (height, width) to which the images are resized.
+        sources: number of each frame's source; sources count equally, however many frames they have. Default: one
+            source.
+
+    Raises:
+        ValueError: the network's output is constant.
     """
     generator = np.random.default_rng(0)
-    predicted, true, of_frames = [], [], []
+    predicted, true, source_numbers = [], [], []
     for frame, source in zip(frames, repeat(0) if sources is None else sources, strict=False):
         inverse_depth = predict(network, frame.image, size)
-        of_frames.append(source)
-        known = np.argwhere(np.isfinite(frame.depth))  # before it is resized: of sparse depth, nothing might be left
+        source_numbers.append(source)
+        known = np.argwhere(np.isfinite(frame.depth))  # before resizing, which might drop all pixels of sparse depth
         rows, columns = generator.choice(known, NOMINAL_SAMPLES).T
         height, width = frame.depth.shape
         predicted.append(inverse_depth[rows * size[0] // height, columns * size[1] // width])
         true.append(frame.depth[rows, columns])
     values, depths = np.concatenate(predicted), np.concatenate(true)
-    weights = np.repeat(weights_of(of_frames), NOMINAL_SAMPLES)
+    weights = np.repeat(weights_of(source_numbers), NOMINAL_SAMPLES)
     if np.ptp(values) == 0:
-        raise ValueError("the network gives the same inverse depth everywhere: it has learned nothing")
-    # The network's typical value must come near a typical inverse depth: the search is around that.
+        raise ValueError("the network's inverse depth is the same everywhere: it has learned nothing; train it longer")
+    # Search around the scale that maps the network's typical value to a typical inverse depth.
     typical = np.median(values) or values.mean()  # a ReLU may have zeroed most
     center_a, center_b = np.log(np.median(1 / depths) / typical), np.log(1 / NOMINAL_FARTHEST) + 2
     reach = 4.0
@@ -59,30 +67,49 @@ def nominal_scale(
 
 
 def weights_of(sources: Sequence[int]) -> np.ndarray:
-    """What each frame counts, given the number of its source: sources count alike, float64 (N,)."""
-    _, which, counts = np.unique(sources, return_inverse=True, return_counts=True)
-    return 1.0 / (len(counts) * counts[which])
+    """Return each frame's weight, float64 (N,), from the number of its source: sources count equally."""
+    _, positions, counts = np.unique(sources, return_inverse=True, return_counts=True)
+    return 1.0 / (len(counts) * counts[positions])
 
 
 @torch.no_grad()
 def predict(network: DepthAnything, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The output, float32 of ``size`` (height, width), for RGB uint8 (H, W, 3)."""
+    """Return the network's output for one image.
+
+    Args:
+        network: the network.
+        image: RGB uint8 (H, W, 3).
+        size: (height, width) to which the image is resized.
+
+    Returns:
+        float32 of ``size``.
+    """
     resized = resized_image(image, size)
     return network(normalize_pixels(torch.from_numpy(resized)[None]))[0].numpy()
 
 
 def typical_output(network: DepthAnything, images: Iterable[np.ndarray], size: tuple[int, int]) -> float:
-    """The median over images of each image's mean output, where nothing is known of depth."""
+    """Return the median over images of each image's mean output; for images without depth.
+
+    Args:
+        network: the network.
+        images: RGB uint8 (H, W, 3) each.
+        size: (height, width) to which the images are resized.
+    """
     return float(np.median([predict(network, image, size).mean() for image in images]))
 
 
 @torch.no_grad()
 def rescale_output(network: DepthAnything, factor: float) -> None:
-    """Multiplies a relative network's output by ``factor`` > 0, exactly.
+    """Multiply a relative network's output by a factor, exactly.
 
-    Losses that know no scale leave a network's free, and it drifts: to ten million in the bundled one, more than half
-    precision can hold. The factor is spread over the last four convolutions, so that nothing between them overflows
-    either; only ReLU and resizing, which let a factor through, lie there.
+    Scale-invariant losses do not fix a network's scale, so it drifts: to ten million in the bundled one, beyond the
+    range of half precision. The factor is spread over the last four convolutions, so that nothing between them
+    overflows either. Only ReLU and resizing are between them, and both pass a factor.
+
+    Args:
+        network: the network, changed in place.
+        factor: greater than 0.
     """
     scratch = network.depth_head.scratch
     chain = (scratch.refinenet1.out_conv, scratch.output_conv1, scratch.output_conv2[0], scratch.output_conv2[2])

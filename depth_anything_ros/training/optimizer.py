@@ -1,4 +1,4 @@
-"""The optimizer and its schedule."""
+"""The optimizer and its learning rate schedule."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from depth_anything_ros.training.configuration import OptimizerSettings
+from depth_anything_ros.training.settings import OptimizerSettings
 
 
-def rate_factor(step: int, settings: OptimizerSettings) -> float:
-    """Share of a learning rate at a step: linear warm-up, then down to zero after the last, as scheduled."""
+def lr_factor(step: int, settings: OptimizerSettings) -> float:
+    """Return the factor on the learning rates at a step: linear warmup, then the scheduled decay to zero.
+
+    Args:
+        step: steps done before.
+        settings: the schedule.
+    """
     if step < settings.warmup_steps:
         return (step + 1) / settings.warmup_steps
     left = 1.0 - (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
@@ -20,13 +25,21 @@ def rate_factor(step: int, settings: OptimizerSettings) -> float:
 
 
 def build_optimizer(parts: Mapping[str, nn.Module], settings: OptimizerSettings) -> torch.optim.Optimizer:
-    """AdamW; encoder and decoder in groups of their own, no decay on vectors (biases, norms, gains)."""
-    rates = {"encoder": settings.encoder_lr, "decoder": settings.decoder_lr}
+    """Build AdamW with the encoder's and the decoder's parameters in separate groups.
+
+    Vectors (biases, norms, gains) have no weight decay.
+
+    Args:
+        parts: "encoder" and "decoder".
+        settings: learning rates, weight decay, betas.
+    """
+    base_lrs = {"encoder": settings.encoder_lr, "decoder": settings.decoder_lr}
     groups = []
     for name, part in parts.items():
-        learning = [parameter for parameter in part.parameters() if parameter.requires_grad]
-        matrices = [parameter for parameter in learning if parameter.ndim > 1]
-        vectors = [parameter for parameter in learning if parameter.ndim <= 1]
+        trained = [parameter for parameter in part.parameters() if parameter.requires_grad]
+        matrices = [parameter for parameter in trained if parameter.ndim > 1]
+        vectors = [parameter for parameter in trained if parameter.ndim <= 1]
         for parameters, decay in ((matrices, settings.weight_decay), (vectors, 0.0)):
-            groups.append({"params": parameters, "rate": rates[name], "weight_decay": decay})
+            # "rate" is the base lr; optimizer states store it by this name.
+            groups.append({"params": parameters, "rate": base_lrs[name], "weight_decay": decay})
     return torch.optim.AdamW(groups, lr=settings.encoder_lr, betas=settings.betas, fused=True)

@@ -1,4 +1,4 @@
-"""One stage of training, from its configuration to a checkpoint: for the command and for Python programs."""
+"""One stage of training, from its configuration to a checkpoint, for the command and for Python programs."""
 
 from __future__ import annotations
 
@@ -21,26 +21,27 @@ from depth_anything_ros.system.process_rank import Task, cores_of, find_task
 from depth_anything_ros.training.configuration import StageConfiguration
 from depth_anything_ros.training.distributed.devices import limit_threads, open_fabric
 from depth_anything_ros.training.distributed.placement import place
-from depth_anything_ros.training.distributed.precision import check_all_compute_alike, settle_precision
+from depth_anything_ros.training.distributed.precision import check_same_precision, settle_precision
 from depth_anything_ros.training.distributed.ranks import ending_launched
 from depth_anything_ros.training.finish_stage import finish_stage
-from depth_anything_ros.training.input.batches import check_shares, open_data
+from depth_anything_ros.training.input.batches import check_shares
+from depth_anything_ros.training.input.samples import open_data
 from depth_anything_ros.training.input.shared_names import names_folder, remove
 from depth_anything_ros.training.input.sources_in_use import sources_table
-from depth_anything_ros.training.loop import TOGETHER, Training
+from depth_anything_ros.training.loop import RAISED_ON_ALL_RANKS, Training
 from depth_anything_ros.training.run.folder import MADE, StageFolder
 from depth_anything_ros.training.run.memory_errors import MemoryRanOutError, memory_that_ran_out
 from depth_anything_ros.training.run.stop_request import StopRequest
 
 log = logging.getLogger(__name__)
 
-BEFORE = "asked to stop: training has not begun, this ends now; the same command begins it"
-MEANWHILE = (
-    "asked to stop: the state is saved after this step, and the same command goes on from there; Ctrl-C again ends at "
-    "once, without that"
+STOP_BEFORE_TRAINING = "stop requested before training; run the same command again to start it"
+STOP_DURING_TRAINING = (
+    "stop requested: saving the state after this step; run the same command to continue from there; press Ctrl-C again "
+    "to end at once without saving"
 )
-AFTERWARDS = "asked to stop: all steps are learned, this ends now; the same command writes the checkpoint"
-"""What is said at once where a run is asked to stop."""
+STOP_AFTER_TRAINING = "stop requested after the last step; run the same command to write the checkpoint"
+"""Texts that are printed at once on a request to stop."""
 
 
 ACCELERATORS = ("auto", "cpu", "cuda")
@@ -50,9 +51,14 @@ ACCELERATORS = ("auto", "cpu", "cuda")
 class StageRun:
     """A stage to train.
 
-    ``configuration``: its YAML file. ``output``: the run's folder; None for runs/NAME. ``changes``: settings by dotted
-    names. ``accelerator``: one of `ACCELERATORS`. ``devices``: GPUs, or processes on a CPU; None for one.
-    ``others``: more files that are to be written. ``dashes``: what messages put before the names of these arguments.
+    Attributes:
+        configuration: its YAML file.
+        output: the run's folder; None for runs/NAME.
+        changes: settings that replace those of the file, by dotted names.
+        accelerator: one of `ACCELERATORS`.
+        devices: GPUs, or processes on a CPU; None for one.
+        other_outputs: more files that will be written.
+        dashes: prefix of argument names in messages, such as "--".
     """
 
     configuration: Path
@@ -60,43 +66,46 @@ class StageRun:
     changes: Mapping[str, Any] = field(default_factory=dict)
     accelerator: str = "auto"
     devices: int | None = None
-    others: tuple[NamedPath, ...] = ()
+    other_outputs: tuple[NamedPath, ...] = ()
     dashes: str = ""
 
     def check(self) -> None:
-        """Raises `ValueError` for devices that cannot be; the log names a GPU that is idle. Opens no data."""
+        """Check the devices, without opening data; the log reports an idle GPU. Raise `ValueError`."""
         if self.accelerator not in ACCELERATORS:
-            raise ValueError(f"accelerator is {self.accelerator!r}, must be one of {', '.join(ACCELERATORS)}")
+            raise ValueError(f"accelerator is {self.accelerator!r}; give one of {', '.join(ACCELERATORS)}")
         if self.accelerator == "cuda" and not torch.cuda.is_available():
             raise ValueError(
                 f"{self.dashes}accelerator cuda: PyTorch {torch.__version__} finds no CUDA GPU; train with "
-                f"{self.dashes}accelerator cpu, or mend the GPU's driver, or install a PyTorch that was built for CUDA"
+                f"{self.dashes}accelerator cpu, fix the GPU's driver, or install a PyTorch built for CUDA"
             )
         if self.devices is not None and self.devices < 1:
-            raise ValueError(f"{self.dashes}devices is {self.devices}; at least one is needed")
+            raise ValueError(f"{self.dashes}devices is {self.devices}; give at least 1")
         if self.accelerator == "auto" and (unused := unused_by_torch()):
             log.warning(unused)
 
 
 def is_first(task: Task | None = None) -> bool:
-    """Whether this process is the one that speaks for all of a run."""
+    """Return whether this process is the first of its run, which prints for all."""
     task = find_task(os.environ) if task is None else task
     return task.rank == 0 and os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def run_stage(run: StageRun) -> dict[str, Any]:
-    """Trains a stage to its end, or goes on with what an earlier call left; returns what came of it, as plain values.
+    """Train a stage to its end, or continue an earlier call, and return the result.
 
-    {} on all processes but the first. Ctrl-C and SIGTERM are answered meanwhile: the state is saved.
+    Meanwhile Ctrl-C and SIGTERM save the state and stop.
+
+    Returns:
+        Plain values as `finish_stage` returns them; {} in all processes but the first.
 
     Raises:
-        StoppedError: it was asked to stop.
-        ValueError: the configuration, or what it names, cannot be used.
+        StoppedError: on a request to stop.
+        ValueError: the configuration, or a file in it, cannot be used.
         RuntimeError: memory ran out, the loss diverged, the state is damaged, or another process failed.
     """
     run.check()
     task = find_task(os.environ)
-    stop = StopRequest(BEFORE if is_first(task) else "")
+    stop = StopRequest(STOP_BEFORE_TRAINING if is_first(task) else "")
     try:
         with stop.listening():
             return _run(run, task, stop)
@@ -104,7 +113,7 @@ def run_stage(run: StageRun) -> dict[str, Any]:
         raise
     except (MemoryError, RuntimeError) as error:
         if memory := memory_that_ran_out(error):
-            raise MemoryRanOutError(f"{memory} does not hold the network and what it starts from: {error}") from error
+            raise MemoryRanOutError(f"{memory} is too small for the network and its start weights: {error}") from error
         raise
 
 
@@ -129,14 +138,14 @@ def _run(run: StageRun, task: Task, stop: StopRequest) -> dict[str, Any]:
             starts_others = placement.starts_others
             limit_threads(usable_cores() // placement.devices if starts_others else cores_of(task, os.environ))
             claim = stack.enter_context(folder.claimed()) if fabric.is_global_zero else None
-            check_all_compute_alike(fabric, configuration.run.precision)
+            check_same_precision(fabric, configuration.run.precision)
             remove(names)
             training = Training(configuration, data, folder, fabric)
         if claim is not None:
             print(sources_table(configuration, data.sources))
             precision = configuration.run.precision + (f" ({reason})" if reason else "")
             print(f"{configuration.stage} in {folder.root}, from step {training.step}, in {precision}", flush=True)
-            stop.announcement = MEANWHILE
+            stop.announcement = STOP_DURING_TRAINING
         result = _train(training, stop)
         if claim is not None:
             claim.note({"": str(run.configuration)}, [Path(result["checkpoint"]).name])
@@ -144,18 +153,18 @@ def _run(run: StageRun, task: Task, stop: StopRequest) -> dict[str, Any]:
 
 
 def _train(training: Training, stop: StopRequest) -> dict[str, Any]:
-    """Trains to the end; the first process writes the checkpoint, when the others have ended."""
-    with ending_launched(training.fabric, but_for=TOGETHER):
+    """Train to the end; the first process writes the checkpoint after the others have ended."""
+    with ending_launched(training.fabric, but_for=RAISED_ON_ALL_RANKS):
         training.run(stop)
     if not training.fabric.is_global_zero:
         return {}
-    stop.announcement = AFTERWARDS
+    stop.announcement = STOP_AFTER_TRAINING
     with stop.interrupting():
         return finish_stage(training)
 
 
 def _refuse_overwriting(configuration: StageConfiguration, folder: StageFolder, run: StageRun) -> None:
-    """Raises `OverwritingError` where the run, or what else is written, would replace what the configuration names."""
+    """Raise `OverwritingError` if an output would replace a file that the configuration uses."""
     kinds = ("labeled", "unlabeled", "validation", "evaluation")
     sources = [(kind, source) for kind in kinds for source in getattr(configuration.data, kind)]
     data = [
@@ -164,7 +173,7 @@ def _refuse_overwriting(configuration: StageConfiguration, folder: StageFolder, 
     teacher = configuration.teacher
     weights = [configuration.network.start, *([teacher.model, teacher.record] if teacher else [])]
     files = [Path(name) for name in weights if name and Path(name).is_file()]
-    called = f"{run.dashes}output"
-    outputs = [NamedPath(called, folder.root, is_folder=True), *run.others]
+    output_name = f"{run.dashes}output"
+    outputs = [NamedPath(output_name, folder.root, is_folder=True), *run.other_outputs]
     check_inputs(outputs, [*data, *(NamedPath("weights", path) for path in files)])
-    refuse_overwriting(called, folder.root, [folder.checkpoint(configuration.name).name, folder.best.name], files)
+    refuse_overwriting(output_name, folder.root, [folder.checkpoint(configuration.name).name, folder.best.name], files)

@@ -1,4 +1,4 @@
-"""The list of all settings of a stage, with what they mean, for people."""
+"""The list of all settings of a stage, with explanations, for people."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
-from depth_anything_ros.training.configuration import StageConfiguration, StrictModel
+from depth_anything_ros.training.configuration import StageConfiguration
+from depth_anything_ros.training.settings import StrictModel
 
 
 def settings_list() -> str:
-    """Section by section: what it says of itself, then each setting by its dotted name, with its default."""
+    """Return the settings by section: its docstring, then each setting by its dotted name, with its default."""
     return "\n\n".join(_sections(StageConfiguration, "", {}))
 
 
 def _sections(section: type[StrictModel], prefix: str, shown: dict[type, str]) -> Iterator[str]:
-    """The text of a section and of those inside it; of one that is ``shown`` already, where."""
+    """Yield the text of a section and of its inner sections; for one in ``shown``, where it is shown already."""
     lines, inner = [f"# {line}".rstrip() for line in (inspect.getdoc(section) or "").splitlines()], []
     for name, field in section.model_fields.items():
         kind = _section_of(field)
@@ -38,7 +39,7 @@ def _sections(section: type[StrictModel], prefix: str, shown: dict[type, str]) -
 
 
 def _section_of(field: FieldInfo) -> type[StrictModel] | None:
-    """The section that a setting is, if it is one: by itself, or None, or a list of such."""
+    """Return the section that a setting holds: alone, or with None, or in a list; None for a plain setting."""
     for kind in (field.annotation, *get_args(field.annotation)):
         if isinstance(kind, type) and issubclass(kind, StrictModel):
             return kind
@@ -46,5 +47,5 @@ def _section_of(field: FieldInfo) -> type[StrictModel] | None:
 
 
 def _default(field: FieldInfo) -> str:
-    """As YAML has it."""
+    """Return the default as YAML."""
     return " (must be given)" if field.is_required() else f": {json.dumps(to_jsonable_python(field.default))}"

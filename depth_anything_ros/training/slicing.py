@@ -1,9 +1,9 @@
-"""A smaller encoder cut out of a pretrained larger one, so that it starts with what the larger one has learned.
+"""Cut a smaller encoder out of a pretrained larger one, so that it starts with what the larger one has learned.
 
 The residual stream of a pre-norm transformer may be rotated freely if every matrix that reads or writes it is rotated
-too. Rotated to its principal components, most of its energy lies in few channels, and the rest can be cut off (the
-idea of SliceGPT, arXiv 2401.15024). Heads and hidden units are then ranked by how much they write to the stream, and
-the weakest are left out. What is lost is soon made good by aligning features with the larger encoder in training.
+too. After rotation to its principal components, most of its energy is in few channels, and the rest can be cut off (the
+idea of SliceGPT, arXiv 2401.15024). Heads and hidden units are ranked by how much they write to the stream, and the
+weakest are dropped. Training soon recovers the loss by aligning features with the larger encoder.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from depth_anything_ros.model.encoder import Block, VisionTransformer
 
 
 def centered_basis(dimension: int) -> Tensor:
-    """Orthonormal columns (dimension, dimension - 1) that are orthogonal to the all-ones vector.
+    """Return orthonormal columns (dimension, dimension - 1) that are orthogonal to the all-ones vector.
 
-    LayerNorm subtracts the mean over the channels, which deletes exactly the all-ones direction: a stream that never
-    uses it passes LayerNorm as it would pass a mere division by its length.
+    LayerNorm subtracts the mean over the channels, which removes exactly the all-ones direction. A stream without that
+    direction passes LayerNorm as it would pass a division by its length.
     """
     ones = torch.ones(dimension, 1, dtype=torch.float64)
     basis, _ = torch.linalg.qr(torch.cat([ones, torch.eye(dimension, dtype=torch.float64)[:, : dimension - 1]], dim=1))
@@ -27,9 +27,18 @@ def centered_basis(dimension: int) -> Tensor:
 
 @torch.no_grad()
 def stream_covariance(encoder: VisionTransformer, images: Tensor, depth: int) -> Tensor:
-    """Second moment (D, D) of the mean-free residual stream after embedding and each of the first blocks.
+    """Return the second moment (D, D) of the mean-free residual stream, averaged over depths.
 
-    Every depth counts alike: tokens are scaled to unit length first, as LayerNorm would.
+    The depths are after embedding and after each of the first blocks. All count equally: tokens are scaled to unit
+    length first, as LayerNorm would.
+
+    Args:
+        encoder: the encoder.
+        images: normalized, (N, 3, H, W).
+        depth: number of blocks.
+
+    Returns:
+        float64 (D, D).
     """
     tokens = encoder.embed(images)
     total = torch.zeros(tokens.shape[-1], tokens.shape[-1], dtype=torch.float64)
@@ -43,7 +52,15 @@ def stream_covariance(encoder: VisionTransformer, images: Tensor, depth: int) ->
 
 
 def slicing_matrix(covariance: Tensor, dimension: int) -> Tensor:
-    """The map (D, dimension) from the large stream to the small: strongest components, in the mean-free directions."""
+    """Return the map from the large stream to the small one: the strongest mean-free components.
+
+    Args:
+        covariance: float64 (D, D), from `stream_covariance`.
+        dimension: channels of the small stream.
+
+    Returns:
+        float64 (D, dimension).
+    """
     _, vectors = torch.linalg.eigh(covariance)
     strongest = vectors[:, -(dimension - 1) :].flip(1)
     strongest = strongest - strongest.mean(dim=0, keepdim=True)
@@ -52,9 +69,15 @@ def slicing_matrix(covariance: Tensor, dimension: int) -> Tensor:
 
 @torch.no_grad()
 def slice_encoder(large: VisionTransformer, small: VisionTransformer, images: Tensor) -> Tensor:
-    """Fills ``small`` from the first blocks of ``large``; returns the slicing matrix (D_large, D_small).
+    """Fill a small encoder from the first blocks of a large one.
 
-    ``images`` (N, 3, H, W), normalized, are used to find which directions, heads and hidden units matter.
+    Args:
+        large: the large encoder.
+        small: the small encoder, changed in place.
+        images: normalized, (N, 3, H, W); they show which directions, heads and hidden units matter.
+
+    Returns:
+        The slicing matrix, float32 (D_large, D_small).
     """
     depth = len(small.blocks)
     width = small.pos_embed.shape[-1]
@@ -73,15 +96,15 @@ def slice_encoder(large: VisionTransformer, small: VisionTransformer, images: Te
 
 
 def _slice_norm(norm: torch.nn.LayerNorm) -> None:
-    """Gain and shift move into the next matrix; the gain that is left is 1."""
+    """Reset a norm's gain and shift, which are folded into the next matrix."""
     norm.weight.fill_(1.0)
     norm.bias.zero_()
 
 
 def _fold_norm(norm: torch.nn.LayerNorm, linear: torch.nn.Linear, matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """The reader's weight and bias for a small stream whose LayerNorm has neither gain nor shift.
+    """Return the reader's weight and bias for a small stream whose LayerNorm has no gain and no shift.
 
-    LayerNorm scales the stream to the square root of its channel count, which differs between the two.
+    LayerNorm scales the stream to the square root of its channel count, which differs between the two encoders.
     """
     length = (matrix.shape[0] / matrix.shape[1]) ** 0.5
     weight = (linear.weight * norm.weight) @ matrix * length
@@ -94,7 +117,7 @@ def _strongest(energy: Tensor, count: int) -> Tensor:
 
 def _slice_block(source: Block, target: Block, matrix: Tensor, tokens: Tensor) -> None:
     width, kept_width = matrix.shape
-    # Attention: whole heads are kept, those that write the most.
+    # Attention: keep the heads that write the most.
     inner = source.attn
     heads, kept_heads = inner.heads, target.attn.heads
     size = width // heads
@@ -113,7 +136,7 @@ def _slice_block(source: Block, target: Block, matrix: Tensor, tokens: Tensor) -
     target.attn.qkv.bias.copy_(bias.reshape(3, heads, size)[:, chosen].reshape(-1))
     target.attn.proj.weight.copy_(matrix.T @ writer[:, chosen].reshape(width, -1))
     target.attn.proj.bias.copy_((source.ls1.gamma * inner.proj.bias + mean_lost) @ matrix)
-    # Feed-forward: the hidden units that write the most; the mean of the others goes into the bias.
+    # Feed-forward: keep the hidden units that write the most; add the mean of the others to the bias.
     tokens = tokens + source.ls1(inner.proj(mixed.transpose(1, 2).reshape(batch, length, width)))
     hidden = torch.nn.functional.gelu(source.mlp.fc1(source.norm2(tokens))).flatten(0, 1)
     writer = source.ls2.gamma[:, None] * source.mlp.fc2.weight

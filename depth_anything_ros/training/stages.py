@@ -1,4 +1,4 @@
-"""What the stages of training have of their own: what learns, what is minimized, what is scored."""
+"""The stages of training: for each the network, the objective that is minimized, and the scoring."""
 
 from __future__ import annotations
 
@@ -29,9 +29,12 @@ from depth_anything_ros.training.validation.segmentation import SegmentationScor
 class Stage:
     """One kind of stage.
 
-    ``network``: without weights. ``objective``: with the network as training begins with it; images of the stage are
-    given, RGB uint8 (N, H, W, 3), on which a larger encoder is cut to size. ``scoring``: with the focal length that a
-    metric stage trains with, pixels of the network's input, None where it is not known.
+    Attributes:
+        network: builds the network, without weights.
+        objective: builds the objective with the network's start weights. Its second argument is images of the stage,
+            RGB uint8 (N, H, W, 3): a larger start encoder is cut to size on them.
+        scoring: builds the scoring. Its second argument is the focal length that a metric stage trains with, in pixels
+            of the network's input, or None if unknown.
     """
 
     network: Callable[[StageConfiguration], nn.Module]
@@ -94,20 +97,30 @@ STAGES = {
 
 
 def build_objective(configuration: StageConfiguration, pixels: torch.Tensor) -> Objective:
-    """A stage's network, as training begins with it, and what is minimized; ``pixels`` as in `Stage`."""
+    """Build a stage's objective, with the network's start weights.
+
+    Args:
+        configuration: the stage's settings.
+        pixels: RGB uint8 (N, H, W, 3), images of the stage; a larger start encoder is cut to size on them.
+    """
     return STAGES[configuration.stage].objective(configuration, pixels)
 
 
 def build_network(configuration: StageConfiguration) -> nn.Module:
-    """The stage's network without weights, to load the result into."""
+    """Build the stage's network without weights, to load the result into."""
     return STAGES[configuration.stage].network(configuration)
 
 
 def scoring_of(configuration: StageConfiguration, training_focal: float | None = None) -> Scoring:
-    """How a stage is validated; ``training_focal`` as in `Stage`."""
+    """Return the scoring that validates a stage.
+
+    Args:
+        configuration: the stage's settings.
+        training_focal: focal length that a metric stage trains with, pixels of the network's input; None if unknown.
+    """
     return STAGES[configuration.stage].scoring(configuration, training_focal)
 
 
 def parts_of(network: nn.Module) -> dict[str, nn.Module]:
-    """The parts that have learning rates of their own."""
+    """Return the parts of a network that have learning rates of their own, by name."""
     return {"encoder": network.pretrained, "decoder": network.decoder}

@@ -52,7 +52,7 @@ def test_interrupt_of_train_saves_state(stage, tmp_path, monkeypatch, one_thread
     monkeypatch.setattr(loop.Training, "run", interrupted)
     with pytest.raises(StoppedError):
         train(stage, tmp_path / "run", accelerator="cpu")
-    assert "asked to stop: the state is saved" in capfd.readouterr().err
+    assert "stop requested: saving the state" in capfd.readouterr().err
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert list((tmp_path / "run" / "states").iterdir())
 
@@ -60,9 +60,9 @@ def test_interrupt_of_train_saves_state(stage, tmp_path, monkeypatch, one_thread
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"changes": {"optimizr.steps": 2}}, "optimizr: there is no such setting"),
-        ({"accelerator": "gpu"}, "accelerator is 'gpu', must be one of auto, cpu, cuda"),
-        ({"devices": 0}, "^devices is 0; at least one is needed"),
+        ({"changes": {"optimizr.steps": 2}}, "optimizr: unknown setting"),
+        ({"accelerator": "gpu"}, "accelerator is 'gpu'; give one of auto, cpu, cuda"),
+        ({"devices": 0}, "^devices is 0; give at least 1"),
         ({"output": "shards"}, "^output shards is data.labeled "),
     ],
 )

@@ -140,7 +140,7 @@ def test_damaged_sample_is_named_and_check_fails(tmp_path, capsys):
     status = main(["data", "check", "kitti", str(root), "--json", str(result), "--output", str(sheet)])
     printed = capsys.readouterr().out
     assert status == 1
-    assert "kitti: 3 images, of 92750 in all; 1 of 3 samples decode" in printed
+    assert "kitti: 3 images, of 92750 in total; 1 of 3 samples decode" in printed
     assert f"{expected[1].name}: CANNOT BE READ: {damaged} is not a picture, or is damaged: it is truncated" in printed
     assert f"{expected[2].name}: CANNOT BE READ: {root / expected[2].name} is not a picture" in printed
     assert [bool(sample.get("trouble")) for sample in json.loads(result.read_text())["samples"]] == [False, True, True]
@@ -200,7 +200,7 @@ def test_check_of_bag_reports_skipped_topics_and_reads_topic(tmp_path, capsys, c
     assert sheet.min() < 10
     assert sheet.max() > 245
     assert main(["data", "check", "folder", str(tmp_path), "--topic", "/rgb"]) == 1
-    assert "--topic is for bags, folder has no topics" in capsys.readouterr().err
+    assert "--topic is only for bags; folder has no topics" in capsys.readouterr().err
 
 
 def test_check_counts_known_unreadable_files(tmp_path, capsys):
@@ -244,20 +244,20 @@ def test_folder_of_unsupported_images_is_reported_unreadable(tmp_path, capsys):
     assert main(["data", "check", "folder", str(tmp_path)]) == 1
     printed = capsys.readouterr()
     assert "left out: " in printed.out
-    assert "not one of 1 can be read, see above" in error_in(printed.err)
+    assert "none of 1 images can be read, see above" in error_in(printed.err)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["check", "x", "here"], "there is no set 'x'; known are "),
+        (["check", "x", "here"], "there is no set 'x'; the sets are "),
         (["pack", "kiti", "here", "--output", "out"], "there is no set 'kiti': did you mean kitti"),
         (["check", "kitti", "nowhere"], "there is no nowhere"),
         (["pack", "kitti", "nowhere", "--output", "out"], "there is no nowhere"),
         (["check", "kitti", "here"], "here contains no image of kitti; the expected path is {date}/"),
         (["pack", "kitti", "here", "--output", "out"], "here contains no image of kitti; the expected path is {date}/"),
         (["check", "ddad", "here"], "cannot read here/ddad.json"),
-        (["check", "folder", "here", "--output", "sheet.pdf"], "--output sheet.pdf: no picture can be written with"),
+        (["check", "folder", "here", "--output", "sheet.pdf"], "--output sheet.pdf: unsupported file ending"),
         (["pack", "folder", "here", "--output", "out", "--shard", "0"], "--shard and --processes must be at least 1"),
         (["pack", "folder", "here", "--output", "out", "--processes", "0"], "--processes must be at least 1"),
         (["pack", "folder", "here", "--output", "here"], "--output here is root here, which is an input: choose"),
@@ -315,7 +315,7 @@ def test_pack_and_verify_round_trip(tmp_path, capsys):
     assert [json.loads(sample["json"])["name"] for sample in read] == [expected[0].name, expected[2].name]
 
     assert main(["data", "verify", str(output), "--json", str(tmp_path / "verify.json")]) == 0
-    assert f"{output}: 2 of 2 shards are as they were packed" in capsys.readouterr().out
+    assert f"{output}: 2 of 2 shards are unchanged" in capsys.readouterr().out
     assert [row["trouble"] for row in json.loads((tmp_path / "verify.json").read_text())] == ["", ""]
 
     with (output / "shard-000001.tar").open("r+b") as file:
@@ -323,7 +323,7 @@ def test_pack_and_verify_round_trip(tmp_path, capsys):
     assert main(["data", "verify", str(output), "--json", str(tmp_path / "verify.json")]) == 1
     printed = capsys.readouterr().out
     assert f"{output}/shard-000001.tar has 100 bytes, must have" in printed
-    assert f"{output}: 1 of 2 shards are as they were packed" in printed
+    assert f"{output}: 1 of 2 shards are unchanged" in printed
     assert [bool(row["trouble"]) for row in json.loads((tmp_path / "verify.json").read_text())] == [False, True]
 
     assert main([*command[:-1], "1"]) == 0  # packing again mends it, by however many processes

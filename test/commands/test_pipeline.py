@@ -22,7 +22,7 @@ from waiting import limit, wait_while_running
 from depth_anything_ros.cli import main
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands.pipeline import read_pipeline
-from depth_anything_ros.commands.steps import Step, as_status, how_it_ended, is_done, marker_of
+from depth_anything_ros.commands.steps import Step, as_status, end_text, is_done, marker_of
 from depth_anything_ros.system.output_folder import SHARDS, Made, claimed, results_in
 
 LIST = "models list --json $run/list.json"
@@ -140,7 +140,7 @@ def test_failed_step_stops_and_next_call_continues(tmp_path, capfd):
         ("show", SHOW),
     )
     assert run(file, output, "--json", str(tmp_path / "times.json")) == 1
-    assert "own ended with status 1; the same command tries it again once that is mended" in capfd.readouterr().err
+    assert "own ended with status 1; the same command tries it again after you fix that" in capfd.readouterr().err
     assert sorted(path.name for path in output.iterdir()) == ["done", "list.json"]
     assert not (tmp_path / "times.json").exists()
 
@@ -229,7 +229,7 @@ def test_sigint_to_pipeline_alone_reaches_step(pictures, tmp_path):
     wait_for_a_shard(process, output / "shards")
     process.send_signal(signal.SIGINT)
     for line in process.stdout:  # at once, before the step has ended
-        if "asked to stop: waiting for pack to end; no other step is begun" in line:
+        if "stop requested: waiting for pack to end; no further step starts" in line:
             break
     else:
         raise AssertionError("nothing was said")
@@ -256,16 +256,16 @@ def test_pipeline_under_several_slurm_tasks_is_rejected(tmp_path, capfd, monkeyp
     for name, value in (("SLURM_PROCID", "3"), ("SLURM_NTASKS", "8"), ("SLURM_LOCALID", "3")):
         monkeypatch.setenv(name, value)
     assert run(file, tmp_path / "run") == 1
-    assert "SLURM started 8 of this: start pipeline once (srun --ntasks 1)" in capfd.readouterr().err
+    assert "SLURM started 8 processes: start pipeline once (srun --ntasks 1)" in capfd.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
 def test_end_of_step_is_described():
-    assert how_it_ended(1) == "ended with status 1; the same command tries it again once that is mended"
-    assert how_it_ended(75) == "ended with status 75; the same command goes on with it"
-    killed = "was ended by SIGKILL (most likely because memory ran out); the same command goes on with it"
-    assert (how_it_ended(-9), as_status(-9)) == (killed, 137)
-    assert (how_it_ended(-15), as_status(-15)) == ("was ended by SIGTERM; the same command goes on with it", 143)
+    assert end_text(1) == "ended with status 1; the same command tries it again after you fix that"
+    assert end_text(75) == "ended with status 75; the same command continues it"
+    killed = "was ended by SIGKILL (most likely because memory ran out); the same command continues it"
+    assert (end_text(-9), as_status(-9)) == (killed, 137)
+    assert (end_text(-15), as_status(-15)) == ("was ended by SIGTERM; the same command continues it", 143)
 
 
 def test_killed_pack_leaves_no_process(pictures, tmp_path):
@@ -331,28 +331,34 @@ def test_shipped_pipelines_expand_completely(repository, name, defined, last, fo
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("steps: []", "must hold a list of steps"),
-        ("step: [{name: a, command: b}]", "holds steps, defaults, folders and models, not step"),
-        ("defaults: {a: b}", "must hold a list of steps"),
-        ("steps: {name: a, command: b}", "must hold a list of steps"),
-        ("steps: [models list]", "a step has a name and a command, not models list"),
-        ("steps: [{name: a}]", "a step has a name and a command, not {'name': 'a'}"),
-        ("steps: [{name: a, command: b, when: now}]", "a step has a name and a command"),
+        ("steps: []", "must contain a list of steps"),
+        ("step: [{name: a, command: b}]", "unknown step; allowed are steps, defaults, folders and models"),
+        ("defaults: {a: b}", "must contain a list of steps"),
+        ("steps: {name: a, command: b}", "must contain a list of steps"),
+        ("steps: [models list]", "a step needs a name and a command, and nothing else, but is models list"),
+        ("steps: [{name: a}]", "a step needs a name and a command, and nothing else, but is {'name': 'a'}"),
+        ("steps: [{name: a, command: b, when: now}]", "a step needs a name and a command"),
         ("steps: [{name: a, command: [models, list]}]", r"a step's command must be text, not \['models', 'list'\]"),
         ("steps: [{name: a, command: }]", "a step's command must be text, not None"),
         ("steps: [{name: 1, command: models list}]", "a step's name must be text, not 1; put it in quotes"),
         ("steps: [{name: '', command: models list}]", "a step's name must be text, not ''"),
-        ("steps: [{name: ../a, command: models list}]", "step ../a: a name becomes a file's, and cannot hold /"),
-        ("steps: [{name: a, command: b}, {name: a, command: c}]", "there are several steps called a"),
-        ("steps: [{name: a, command: b $data}]", r"step a wants a value for \$data: give --define data=VALUE"),
+        (
+            "steps: [{name: ../a, command: models list}]",
+            "step ../a: the name is used for a file, so it must not contain /",
+        ),
+        ("steps: [{name: a, command: b}, {name: a, command: c}]", "several steps have the name a: "),
+        ("steps: [{name: a, command: b $data}]", r"step a needs a value for \$data: give --define data=VALUE"),
         ("steps: [{name: a, command: b $}]", "step a: Invalid placeholder"),
         ("steps: [{name: a, command: 'b \"c'}]", "step a: No closing quotation"),
-        ("{step: [], steps: [{name: a, command: b}]}", "holds steps, defaults, folders and models, not step"),
+        ("{step: [], steps: [{name: a, command: b}]}", "unknown step; allowed are steps, defaults, folders and models"),
         (
             "{steps: [{name: a, command: b}], defaults: [b]}",
-            "defaults are names and values, folders and models are lists",
+            "defaults must be names and values, folders and models must be lists",
         ),
-        ("{steps: [{name: a, command: b}], folders: c}", "defaults are names and values, folders and models are"),
+        (
+            "{steps: [{name: a, command: b}], folders: c}",
+            "defaults must be names and values, folders and models must be",
+        ),
     ],
 )
 def test_invalid_pipeline_file_raises(tmp_path, content, message):
@@ -366,13 +372,13 @@ def test_pipeline_errors_appear_before_first_step(tmp_path, capfd):
     output = tmp_path / "run"
     file = written(tmp_path / "steps.yaml", ("list", LIST), ("show", "models show $model"))
     assert run(file, output) == 1
-    assert "step show wants a value for $model: give --define model=VALUE" in capfd.readouterr().err
+    assert "step show needs a value for $model: give --define model=VALUE" in capfd.readouterr().err
     assert run(file, output, "--define", "model") == 1
-    assert "--define model: write NAME=VALUE" in capfd.readouterr().err
+    assert "--define model: give NAME=VALUE" in capfd.readouterr().err
     assert run(tmp_path / "absent.yaml", output) == 1
     assert "absent.yaml" in capfd.readouterr().err
     assert run(file, output, "--define", "model=tiny", "--define", "modle=tiny") == 1
-    assert "knows no such name, but model" in capfd.readouterr().err
+    assert "does not use this name, only model" in capfd.readouterr().err
     assert not output.exists()
     assert run(file, output, "--list", "--define", "model=a=b") == 0
     assert capfd.readouterr().out.endswith("models show a=b\n")
@@ -384,7 +390,7 @@ def test_pipeline_checks_inputs_of_later_steps_first(tmp_path, capfd):
     steps = [{"name": "show", "command": show}, {"name": "list", "command": listed}]
     needs = {"folders": ["$data"], "models": ["$model"], "defaults": {"model": "tiny", "data": str(tmp_path)}}
     file.write_text(yaml.safe_dump({"steps": steps, **needs}))
-    absent = "there is no folder absent, which a later step needs; name another with --define"
+    absent = "the folder absent, which a later step needs, does not exist; give another with --define"
     for definition, message in (("data=absent", absent), ("model=no/such.pth", "no/such.pth")):
         assert run(file, output, "--define", definition) == 1
         assert message in capfd.readouterr().err

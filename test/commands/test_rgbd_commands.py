@@ -18,8 +18,8 @@ from depth_anything_ros.data.rgbd_declaration import Declaration
 from depth_anything_ros.data.shards import pack
 from depth_anything_ros.data.sources import read_numbered
 from depth_anything_ros.data.tar_members import read_member
-from depth_anything_ros.training.configuration import SourceSettings
 from depth_anything_ros.training.input.mixture import open_source
+from depth_anything_ros.training.settings import SourceSettings
 
 HEIGHT, WIDTH = 28, 56
 
@@ -92,7 +92,7 @@ def test_check_options_describe_rgbd_folder(tmp_path, own, capsys, caplog):
         assert main(["data", "check", "rgbd", str(own), *words]) == 1
         assert message in error_in(capsys.readouterr().err)
     assert main(["data", "check", "folder", str(own), "--depth-scale", "1"]) == 1
-    assert "folder: options such as --images and --depth-scale are for the set rgbd alone" in capsys.readouterr().err
+    assert "folder: options such as --images and --depth-scale are only for the set rgbd" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [["--data", "kitchen", "--sets", "rgbd"], ["--data", ".", "--sets", "kitchen"]])

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from depth_anything_ros.commands import CommandError
-from depth_anything_ros.commands.own_share import own_place
+from depth_anything_ros.commands.own_share import local_rank_of
 from depth_anything_ros.system.process_rank import Task, cores_of, find_task, first_host
 from depth_anything_ros.training.distributed.placement import Placement, place
 
@@ -112,19 +112,19 @@ def test_single_process_starts_others_of_its_machine():
         {"LOCAL_RANK": "0"},
         {"LOCAL_RANK": "0", "WORLD_SIZE": "8"},
     ):  # none would be started, all would wait
-        with pytest.raises(ValueError, match=r"LOCAL_RANK is 0, as if others had been started .*: unset it"):
+        with pytest.raises(ValueError, match=r"LOCAL_RANK is 0, as if a launcher had started .*: unset LOCAL_RANK"):
             placed(left_over, 2)
     started = {"LOCAL_RANK": "1", "WORLD_SIZE": "8", "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
     assert placed(started, 8) == Placement(8, 1)
-    with pytest.raises(CommandError, match="LOCAL_RANK is 'x', must be a whole number"):
-        own_place(Task(), {"LOCAL_RANK": "x"})
+    with pytest.raises(CommandError, match="LOCAL_RANK is 'x', but must be a whole number"):
+        local_rank_of(Task(), {"LOCAL_RANK": "x"})
 
 
 def test_torchrun_processes_keep_their_placement():
     assert placed(TORCHRUN) == placed(TORCHRUN, 8) == Placement(8, 2, starts_others=False)
-    with pytest.raises(ValueError, match="--devices 4, but this process was started as one of 8 of its machine, by t"):
+    with pytest.raises(ValueError, match="--devices 4, but torchrun started 8 processes on this machine"):
         placed(TORCHRUN, 4)
-    with pytest.raises(ValueError, match="torchrun started 64 processes, and does not say that each machine has"):
+    with pytest.raises(ValueError, match="torchrun started 64 processes without the same number on each machine"):
         placed({"RANK": "3", "WORLD_SIZE": "64"})
 
 
@@ -169,9 +169,9 @@ def test_one_task_per_node_starts_others_of_its_node():
 
 
 def test_unusable_srun_layout_raises_with_reason():
-    with pytest.raises(ValueError, match="--devices 4, but this process was started as one of 8 of its machine, by"):
+    with pytest.raises(ValueError, match="--devices 4, but SLURM started 8 processes on this machine"):
         placed(slurm(3, 8), 4)
-    with pytest.raises(ValueError, match="SLURM started 3 processes, and does not say that each machine has"):
+    with pytest.raises(ValueError, match="SLURM started 3 processes without the same number on each machine"):
         placed(slurm(1, 3, 1, SLURM_STEP_TASKS_PER_NODE="2,1"))
-    with pytest.raises(ValueError, match="SLURM does not say which machine is the first: give its"):
+    with pytest.raises(ValueError, match="SLURM does not report the first machine: set MASTER_ADDR"):
         placed(slurm(1, 2, 0, SLURM_NNODES="2"))

@@ -128,7 +128,7 @@ def test_missing_shard_of_unnamed_root_is_reported(first, second, tmp_path):
     packed([first, second], output)
     (output / "shard-000004.tar").unlink()
     with pytest.raises(
-        DataError, match=r"shard-000004\.tar is absent, and the root second, .*, was not named: name that"
+        DataError, match=r"shard-000004\.tar is missing, and its root second is not given: give this root"
     ):
         packed(first, output)
     packed([second, first], output)
@@ -213,13 +213,13 @@ def test_samples_of_deleted_images_stay_until_prune(first, tmp_path, caplog):
     put(first / "20.png", picture(20))
     with pytest.raises(DataError) as raised:
         packed(first, output)
-    said = f"{output} holds 12 samples, but 5 of their images are no longer there, such as 01.png of {first}: is a disk"
+    said = f"{output} has 12 samples, but 5 of their images are gone, such as 01.png of {first}. Is a disk"
     assert said in str(raised.value)
     assert "give --prune" in str(raised.value)
     assert (shards_in(output), read_manifest(output)) == (before, manifest)
     packed(first, output, prune=True)
     after = shards_in(output)
-    assert "removing 5 samples whose images are no longer there" in caplog.text
+    assert "removing 5 samples whose images are gone" in caplog.text
     assert after["shard-000002.tar"] == before["shard-000002.tar"]
     names = [json.loads(sample["json"])["name"] for sample in samples_of(output)]
     assert names == [f"{number:02}.png" for number in (0, 2, 3, 8, 9, 10, 11, 20)]
@@ -234,7 +234,7 @@ def test_samples_of_unreadable_images_stay_until_prune(first, tmp_path):
     put(first / "05.png", b"")
     with pytest.raises(DataError) as raised:
         packed(first, output)
-    assert f"{output / 'shard-000001.tar'} holds samples of 1 images that can no longer be read" in str(raised.value)
+    assert f"{output / 'shard-000001.tar'} has samples of 1 images that can no longer be read" in str(raised.value)
     assert "05.png" in str(raised.value)
     assert (shards_in(output), read_manifest(output)) == (before, manifest)
     packed(first, output, prune=True)
@@ -260,7 +260,7 @@ def test_new_shard_size_applies_only_to_new_shards(first, tmp_path, caplog):
     packed(first, output, per_shard=3)
     assert shards_in(output) == before
     assert (output / "notes.txt").read_text() == "mine"
-    assert f"{output}: shards that are there keep up to 4 images; only new ones have 3" in caplog.text
+    assert f"{output}: existing shards keep up to 4 images; only new ones have 3" in caplog.text
 
 
 def make_older(output: Path) -> None:

@@ -27,8 +27,8 @@ from depth_anything_ros.data.sources import read_numbered
 from depth_anything_ros.data.tar_members import read_member, tar_members
 from depth_anything_ros.pseudo_labels.chunks import decode
 from depth_anything_ros.pseudo_labels.folder import Labeling
-from depth_anything_ros.training.configuration import TeacherSettings
 from depth_anything_ros.training.input.mixture import Mixture
+from depth_anything_ros.training.settings import TeacherSettings
 from depth_anything_ros.training.teachers.identity import find_teacher
 
 FAILING = Path("/proc/self/mem")

@@ -570,7 +570,7 @@ def test_foreign_names_and_unknown_sets_are_rejected(tmp_path):
     put(tmp_path / "elsewhere.png", picture(0))
     with pytest.raises(DataError, match=r"elsewhere\.png is not an image of kitti; its images are"):
         find_set("kitti").read(tmp_path, "elsewhere.png")
-    with pytest.raises(DataError, match=r"there is no set 'x'; known are .*blendedmvs, diml_indoor"):
+    with pytest.raises(DataError, match=r"there is no set 'x'; the sets are .*blendedmvs, diml_indoor"):
         find_set("x")
     with pytest.raises(DataError, match="there is no set 'nyu': did you mean nyuv2"):
         find_set("nyu")

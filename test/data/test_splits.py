@@ -112,9 +112,9 @@ def test_fields_of_depth_path_select_images(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("hypersim", r"metadata_images_split_scene_v1\.csv is absent: the owners' list, which tells the splits"),
-        ("sun_rgbd", r"allsplit\.mat is absent: the owners' list"),
-        ("nyuv2_labeled", r"splits\.mat is absent: the owners' list"),
+        ("hypersim", r"metadata_images_split_scene_v1\.csv is missing: it is the owners' list of splits"),
+        ("sun_rgbd", r"allsplit\.mat is missing: it is the owners' list"),
+        ("nyuv2_labeled", r"splits\.mat is missing: it is the owners' list"),
     ],
 )
 def test_missing_split_file_raises_only_if_needed(tmp_path, name, message):

@@ -11,13 +11,13 @@ from lightning_fabric import Fabric
 
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.system.process_rank import find_task
-from depth_anything_ros.training.configuration import LossSettings, RunSettings
 from depth_anything_ros.training.distributed.devices import open_fabric
 from depth_anything_ros.training.distributed.placement import place
-from depth_anything_ros.training.distributed.ranks import check_all_stand_alike, on_rank_zero
+from depth_anything_ros.training.distributed.ranks import check_same_steps, on_rank_zero
 from depth_anything_ros.training.ema import MovingAverage
 from depth_anything_ros.training.objectives.stage_objectives import RelativeObjective
 from depth_anything_ros.training.run.checkpoints import StateError
+from depth_anything_ros.training.settings import LossSettings, RunSettings
 
 
 def wait_for_a_slow_disk(fabric: Fabric, folder: Path) -> dict:
@@ -42,9 +42,9 @@ def fail_together(fabric: Fabric, folder: Path) -> dict:
 
 def find_other_states(fabric: Fabric, folder: Path) -> dict:
     """What each raises where they would go on from different steps."""
-    check_all_stand_alike(fabric, [7, 3], folder)
+    check_same_steps(fabric, [7, 3], folder)
     try:
-        check_all_stand_alike(fabric, [7 + fabric.global_rank, 3], folder)
+        check_same_steps(fabric, [7 + fabric.global_rank, 3], folder)
     except ValueError as error:
         return {"raised": str(error)}
     return {}

@@ -169,9 +169,9 @@ def test_interrupted_scenes_command_leaves_no_partial_file(to, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--count", "0"], "--count is 0; at least one scene is needed"),
+        (["--count", "0"], "--count is 0, but must be at least 1"),
         (["--processes", "0"], "--shard and --processes must be at least 1"),
-        (["--size", "0", "24"], "--size is 0 24; both must be at least 1"),
+        (["--size", "0", "24"], "--size is 0 24, but both must be at least 1"),
     ],
 )
 def test_scenes_pack_with_invalid_arguments_fails(arguments, message, tmp_path, capsys):

@@ -49,15 +49,15 @@ def test_ablation_is_read_with_its_base(tmp_path):
     [
         ({"title": None}, "title: Field required"),
         ({"variants": []}, "variants: Tuple should have at least 1 item"),
-        ({"variant": []}, "variant: there is no such setting"),
-        ({"variants": [{"name": "a", "change": {}}]}, r"variants\.0\.change: there is no such setting"),
+        ({"variant": []}, "variant: unknown setting"),
+        ({"variants": [{"name": "a", "change": {}}]}, r"variants\.0\.change: unknown setting"),
         ({"variants": [{"changes": {}}]}, r"variants\.0\.name: Field required"),
         (
             {"variants": [{"name": "a", "paper": {"KITTI": "good"}}]},
             r"variants\.0\.paper\.KITTI: Input should be a valid",
         ),
-        ({"variants": [{"name": "a"}, {"name": "a"}]}, "variants 'a' and 'a' would share the folder a"),
-        ({"variants": [{"name": "+ a b"}, {"name": "a/b"}]}, "variants '\\+ a b' and 'a/b' would share the folder a_b"),
+        ({"variants": [{"name": "a"}, {"name": "a"}]}, "variants 'a' and 'a' both need the folder a: rename one"),
+        ({"variants": [{"name": "+ a b"}, {"name": "a/b"}]}, "variants '\\+ a b' and 'a/b' both need the folder a_b"),
         ({"variants": [{"name": "+"}]}, "variant '\\+' needs a letter or a digit in its name"),
     ],
 )
@@ -109,9 +109,9 @@ def ablation() -> Ablation:
 def test_table_appends_columns_of_paper():
     rows = [{"held-out": (0.2, 0.7), "KITTI": (0.12345, 0.9)}, {"held-out": (0.1, 0.75), "KITTI": (0.1, 1.0)}]
     assert table(ablation(), rows).splitlines() == [
-        "Components. AbsRel ↓ / δ1 ↑ here; the paper's AbsRel (table 9) in the columns behind.",
+        "Components. AbsRel ↓ / δ1 ↑ here; the last columns are the paper's AbsRel (table 9).",
         "",
-        "| | held-out | KITTI | paper: KITTI | paper: mean |",
+        "| | validation | KITTI | paper: KITTI | paper: mean |",
         "|---|---|---|---|---|",
         "| labeled | 0.200 / 0.700 | 0.123 / 0.900 | 0.085 | 0.180 |",
         "| + unlabeled | 0.100 / 0.750 | 0.100 / 1.000 | 0.084 |  |",
@@ -121,7 +121,7 @@ def test_table_appends_columns_of_paper():
 def test_missing_score_leaves_cell_empty():
     rows = [{"KITTI": (0.1, 0.9)}, {"held-out": (0.2, 0.7), "KITTI": (0.3, 0.5)}]
     lines = table(ablation(), rows).splitlines()
-    assert lines[2] == "| | KITTI | held-out | paper: KITTI | paper: mean |"
+    assert lines[2] == "| | KITTI | validation | paper: KITTI | paper: mean |"
     assert lines[4] == "| labeled | 0.100 / 0.900 |  | 0.085 | 0.180 |"
     assert lines[5] == "| + unlabeled | 0.300 / 0.500 | 0.200 / 0.700 | 0.084 |  |"
 
@@ -153,8 +153,8 @@ def test_variants_train_on_requested_number_of_devices(tmp_path, capfd):
     words = ["ablate", str(small_stage(tmp_path)), "--output", str(tmp_path / "out"), "--accelerator", "cpu"]
     assert main([*words, "--devices", "3"]) == 1
     said = capfd.readouterr().err
-    assert "labeled_batch_size: 7 images in each of 1 parts of a step cannot be dealt to 3 devices" in said
-    assert "`train` of one ended with status 1; the same command tries it again once that is mended" in said
+    assert "labeled_batch_size: 7 images in each of 1 parts of a step cannot be divided among 3 devices" in said
+    assert "`train` of one ended with status 1; the same command tries it again after you fix that" in said
     assert main([*words, "--devices", "0"]) == 1
     assert "--devices is 0, must be at least 1" in capfd.readouterr().err
 

@@ -16,7 +16,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depth_anything_ros.training.configuration import AugmentationSettings
 from depth_anything_ros.training.input.augmentation import (
     Perturbation,
     blur,
@@ -27,6 +26,7 @@ from depth_anything_ros.training.input.augmentation import (
     perturb,
     stack_perturbations,
 )
+from depth_anything_ros.training.settings import AugmentationSettings
 
 DEFAULT = AugmentationSettings()
 NAMES = ("brightness", "contrast", "saturation", "hue", "gray", "blur", "cut")

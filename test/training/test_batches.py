@@ -17,7 +17,9 @@ from depth_anything_ros.data.frame import DataError  # noqa: E402
 from depth_anything_ros.data.shards import read_manifest  # noqa: E402
 from depth_anything_ros.data.sources import Sample  # noqa: E402
 from depth_anything_ros.training.configuration import StageConfiguration  # noqa: E402
-from depth_anything_ros.training.input.batches import Batch, BatchSampler, SampleIndex, Samples, open_batches, open_data  # noqa: E402
+from depth_anything_ros.training.input.batch import Batch  # noqa: E402
+from depth_anything_ros.training.input.batches import BatchSampler, open_batches  # noqa: E402
+from depth_anything_ros.training.input.samples import SampleIndex, Samples, open_data  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +104,7 @@ def test_metric_stage_rejects_labels_without_unit(tmp_path):
     written = {**manifest, "labels_of": manifest["version"]}
     (labels / "manifest.json").write_text(json.dumps(written))
     values["data"]["labeled"] = [{"shards": str(scenes), "labels": str(labels)}]
-    with pytest.raises(DataError, match="only up to a factor: the stage metric needs meters"):
+    with pytest.raises(DataError, match="has an unknown scale: the stage metric needs depth in meters"):
         open_data(StageConfiguration.from_dictionary(values))
 
 
@@ -164,9 +166,9 @@ def test_epoch_contains_every_image_once(shards):
 
 
 def test_indivisible_batch_size_is_rejected(shards):
-    with pytest.raises(ValueError, match=r"labeled_batch_size: 4 images .* 3 devices; take a multiple of 3"):
+    with pytest.raises(ValueError, match=r"labeled_batch_size: 4 images .* 3 devices; use a multiple of 3"):
         BatchSampler(student(shards), 0, rank=0, devices=3)
-    with pytest.raises(ValueError, match="in pairs; take a multiple of 16"):
+    with pytest.raises(ValueError, match="in pairs; use a multiple of 16"):
         BatchSampler(student(shards, data__labeled_batch_size=8), 0, rank=0, devices=8)
 
 

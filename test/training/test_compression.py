@@ -13,10 +13,10 @@ from depth_anything_ros.model.checkpoints import load_checkpoint, save_checkpoin
 from depth_anything_ros.model.depth_anything import DepthAnything  # noqa: E402
 from depth_anything_ros.model.encoder import VisionTransformer  # noqa: E402
 from depth_anything_ros.model.weight_files import CheckpointError  # noqa: E402
-from depth_anything_ros.training.configuration import LossSettings, NetworkSettings  # noqa: E402
-from depth_anything_ros.training.initial_network import refuse_gated  # noqa: E402
-from depth_anything_ros.training.input.batches import Batch, Images  # noqa: E402
+from depth_anything_ros.training.initial_network import reject_gated  # noqa: E402
+from depth_anything_ros.training.input.batch import Batch, Images  # noqa: E402
 from depth_anything_ros.training.objectives.compression import CompressionObjective, start_compression  # noqa: E402
+from depth_anything_ros.training.settings import LossSettings, NetworkSettings  # noqa: E402
 from depth_anything_ros.zoo.encoders import ENCODERS  # noqa: E402
 from depth_anything_ros.zoo.record import ModelRecord  # noqa: E402
 
@@ -72,14 +72,14 @@ def test_new_network_has_gradients_for_every_image(objective):
 
 
 def test_encoder_that_is_not_larger_is_rejected():
-    with pytest.raises(CheckpointError, match="no larger than tiny"):
+    with pytest.raises(CheckpointError, match="not larger than tiny"):
         start_compression(NetworkSettings(encoder="tiny", start="tiny"), random_pixels(2))
 
 
 def test_gated_encoder_is_rejected_with_reason():
     gated = VisionTransformer(replace(ENCODERS["vits"], depth=2, swiglu=True))
     with pytest.raises(CheckpointError, match=r"vitg\.pth: a ViT-G cannot be cut"):
-        refuse_gated("vitg.pth", gated)
+        reject_gated("vitg.pth", gated)
 
 
 def test_compressed_network_improves_and_trains_further(scenes, larger, tmp_path):

@@ -71,9 +71,9 @@ SHARDS = {"shards": "images"}
 SET = {"set": "kitti", "root": "data"}
 WRONG = [
     ("student", {"stage": "pupil"}, "^stage: Input should be 'compress', 'teacher', .* or 'segment'$"),
-    ("student", {"nmae": "one"}, r"^nmae: there is no such setting \(did you mean name\?\)$"),
-    ("student", {"optimizer.rate": 1.0}, r"^optimizer\.rate: there is no such setting"),
-    ("student", {"data.labeled": [{"shard": "x"}]}, r"data\.labeled\.0\.shard: there is no such setting"),
+    ("student", {"nmae": "one"}, r"^nmae: unknown setting \(did you mean name\?\)$"),
+    ("student", {"optimizer.rate": 1.0}, r"^optimizer\.rate: unknown setting"),
+    ("student", {"data.labeled": [{"shard": "x"}]}, r"data\.labeled\.0\.shard: unknown setting"),
     # Wrong kinds.
     ("student", {"optimizer.steps": "many"}, r"^optimizer\.steps: Input should be a valid integer"),
     ("student", {"optimizer.steps": 1.5}, r"^optimizer\.steps: Input should be a valid integer"),
@@ -104,8 +104,16 @@ WRONG = [
     ("student", {"data.smallest_crop": 1.1}, r"^data\.smallest_crop: Input should be less than or equal to 1$"),
     ("student", {"augmentation.hue": 0.6}, r"^augmentation\.hue: Input should be less than or equal to 0\.5$"),
     ("student", {"augmentation.blur_share": 2}, r"^augmentation\.blur_share: Input should be less than or equal to 1$"),
-    ("student", {"augmentation.blur": [0.1, 5]}, r"^augmentation: blur is 0\.1 to 5: must rise, within 0 to 2$"),
-    ("student", {"augmentation.blur": [2, 0.1]}, r"^augmentation: blur is 2 to 0\.1: must rise, within 0 to 2$"),
+    (
+        "student",
+        {"augmentation.blur": [0.1, 5]},
+        r"^augmentation: blur is 0\.1 to 5: must be an ascending range within 0 to 2$",
+    ),
+    (
+        "student",
+        {"augmentation.blur": [2, 0.1]},
+        r"^augmentation: blur is 2 to 0\.1: must be an ascending range within 0 to 2$",
+    ),
     ("student", {"augmentation.cut_area": [0.1, 1.5]}, r"^augmentation: cut_area is 0\.1 to 1\.5: .* within 0 to 1$"),
     ("student", {"augmentation.cut_aspect": [0, 2]}, r"^augmentation: cut_aspect is 0 to 2: .* within 0\.001 to 1000$"),
     ("segment", {"segmentation.classes": 1}, r"^segmentation\.classes: Input should be greater than or equal to 2$"),
@@ -119,13 +127,13 @@ WRONG = [
         {"data.labeled": [SHARDS | {"root": "x"}]},
         r"^data\.labeled\.0: give either shards, or set and root$",
     ),
-    ("student", {"data.unlabeled": [SET | {"labels": "x"}]}, r"^data\.unlabeled\.0: labels belong to shards$"),
+    ("student", {"data.unlabeled": [SET | {"labels": "x"}]}, r"^data\.unlabeled\.0: labels need shards: "),
     (
         "student",
         {"data.labeled": [SHARDS | {"fields": {"split": "train"}}]},
-        r"^data\.labeled\.0: fields belong to a set",
+        r"^data\.labeled\.0: fields need a set: ",
     ),
-    ("student", {"data.labeled": [SHARDS | {"limit": 5}]}, r"^data\.labeled\.0: limit belongs to a set"),
+    ("student", {"data.labeled": [SHARDS | {"limit": 5}]}, r"^data\.labeled\.0: limit needs a set: "),
     (
         "student",
         {"data.labeled": [SET | {"limit": -1}]},
@@ -138,7 +146,7 @@ WRONG = [
         {"network.start": "vits", "network.start_decoder": True},
         "^the stage compress needs network.start, ",
     ),
-    ("teacher", {"labeled_augmentation": {}}, r"labeled_augmentation\.cut_share must be 0$"),
+    ("teacher", {"labeled_augmentation": {}}, r"labeled_augmentation\.cut_share must be 0, because"),
     # Networks.
     ("student", {"network.encoder": "vitx"}, r"^network: unknown encoder 'vitx': choose one of "),
     ("student", {"network.version": "v3"}, r"^network: version 'v3' of vits is unknown: choose one of "),
@@ -146,50 +154,50 @@ WRONG = [
     # Data.
     ("student", {"data.sizes": [[28, 30]]}, r"^data: sizes holds 28x30: both sides must be multiples of 14$"),
     ("student", {"data.sizes": [[14, 14], [0, 14]]}, r"^data: sizes holds 0x14: both sides must be multiples of 14$"),
-    ("student", {"data.sizes": []}, r"^data: there must be a size, and labeled or unlabeled sources$"),
+    ("student", {"data.sizes": []}, r"^data: give at least one size, and labeled or unlabeled sources$"),
     (
         "student",
         {"data.labeled_batch_size": 0},
-        r"^data: labeled names sources and labeled_batch_size how many .* give both$",
+        r"^data: labeled \(sources\) and labeled_batch_size \(images in a step\) need each other: give both$",
     ),
     (
         "student",
         {"data.unlabeled": []},
-        r"^data: unlabeled names sources and unlabeled_batch_size how many .* give both$",
+        r"^data: unlabeled \(sources\) and unlabeled_batch_size \(images in a step\) need each other: give both$",
     ),
     (
         "teacher",
         {"data.labeled": [], "data.labeled_batch_size": 0},
-        r"^data: there must be a size, and labeled or unlabeled sources$",
+        r"^data: give at least one size, and labeled or unlabeled sources$",
     ),
     # Settings that do not go together.
     (
         "teacher",
         {"network.max_depth": 80.0},
-        r"^network\.max_depth must be given for the stage metric, and for no other$",
+        r"^network\.max_depth must be given for the stage metric, and only for it$",
     ),
     (
         "metric",
         {"network.max_depth": None},
-        r"^network\.max_depth must be given for the stage metric, and for no other$",
+        r"^network\.max_depth must be given for the stage metric, and only for it$",
     ),
-    ("segment", {"segmentation": None}, "^segmentation must be given for the stage segment, and for no other$"),
-    ("teacher", {"segmentation.classes": 19}, "^segmentation must be given for the stage segment, and for no other$"),
+    ("segment", {"segmentation": None}, "^segmentation must be given for the stage segment, and only for it$"),
+    ("teacher", {"segmentation.classes": 19}, "^segmentation must be given for the stage segment, and only for it$"),
     (
         "distil",
         {"data.unlabeled": [], "data.unlabeled_batch_size": 0},
-        r"^the stage distil learns from unlabeled images: data\.unlabeled is empty$",
+        r"^the stage distil needs unlabeled images, but data\.unlabeled is empty$",
     ),
-    ("student", {"data.unlabeled": [SHARDS]}, "^unlabeled sources must carry labels, or teacher must say who labels"),
+    ("student", {"data.unlabeled": [SHARDS]}, "^unlabeled sources need labels, or a teacher that labels them"),
     (
         "student",
         {"data.unlabeled": [SHARDS | {"labels": "x"}, SHARDS]},
-        "^unlabeled sources must carry labels, or teacher must say who labels",
+        "^unlabeled sources need labels, or a teacher that labels them",
     ),
     (
         "student",
         {"data.unlabeled_batch_size": 7},
-        "^unlabeled_batch_size must be even in each part of a step: images are mixed",
+        "^unlabeled_batch_size must be even in each part of a step, because images are mixed",
     ),
     (
         "student",
@@ -204,10 +212,10 @@ WRONG = [
     (
         "distil",
         {"data.labeled": [], "data.labeled_batch_size": 0, "losses.aligned_on": "labeled"},
-        r"^losses\.aligned_on is labeled, but there are no labeled images$",
+        r"^losses\.aligned_on is labeled, but data\.labeled is empty$",
     ),
-    ("teacher", {"name": "../one"}, r"^name is '\.\./one': it becomes the model's"),
-    ("teacher", {"name": "my model"}, "^name is 'my model': it becomes the model's and its files'"),
+    ("teacher", {"name": "../one"}, r"^name is '\.\./one': it is used for the model"),
+    ("teacher", {"name": "my model"}, "^name is 'my model': it is used for the model and its files"),
     (
         "teacher",
         {"optimizer.grad_accum_steps": 3},
@@ -216,7 +224,7 @@ WRONG = [
     (
         "teacher",
         {"data.unlabeled": [SHARDS], "data.unlabeled_batch_size": 8},
-        r"^the stage teacher has no use for data\.unlabeled, nor for a teacher$",
+        r"^the stage teacher uses neither data\.unlabeled nor a teacher: remove them$",
     ),
 ]
 
@@ -338,9 +346,9 @@ def test_dotted_changes_override_file(tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("name.first", "^name.first: name holds no settings$"),
-        ("data.labeled.0.shards", "^data.labeled.0.shards: labeled holds no settings$"),
-        ("optimizer.steps.first", "^optimizer.steps.first: steps holds no settings$"),
+        ("name.first", "^name.first: name is a value, not a section$"),
+        ("data.labeled.0.shards", "^data.labeled.0.shards: labeled is a value, not a section$"),
+        ("optimizer.steps.first", "^optimizer.steps.first: steps is a value, not a section$"),
     ],
 )
 def test_invalid_dotted_name_raises(tmp_path, name, message):
@@ -369,8 +377,8 @@ def test_error_names_configuration_file(tmp_path):
     [
         (b"stage: [", r"cannot read .*one\.yaml: "),
         (b"\xff\xfe\xfa", r"cannot read .*one\.yaml: "),
-        (b"- a\n- b\n", r"one\.yaml: must hold names and values$"),
-        (b"", r"one\.yaml: must hold names and values$"),
+        (b"- a\n- b\n", r"one\.yaml must contain names and values"),
+        (b"", r"one\.yaml must contain names and values"),
         (None, r"cannot read .*one\.yaml: .*No such file"),
     ],
 )

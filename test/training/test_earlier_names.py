@@ -6,8 +6,9 @@ import pytest
 
 pytest.importorskip("pydantic", reason="training needs the `train` extra")
 
-from depth_anything_ros.training.configuration import ConfigurationError, StageConfiguration, StrictModel, known_names
+from depth_anything_ros.training.configuration import ConfigurationError, StageConfiguration, known_names
 from depth_anything_ros.training.earlier_names import RENAMED, state_with_present_names, with_present_names
+from depth_anything_ros.training.settings import StrictModel
 from depth_anything_ros.zoo.record import ModelRecord
 
 EARLIER = {
@@ -44,7 +45,7 @@ def test_renamed_settings_exist_and_earlier_ones_do_not():
 
 
 def test_earlier_setting_name_is_rejected_with_present_name():
-    with pytest.raises(ConfigurationError, match="optimiser: is called optimizer now"):
+    with pytest.raises(ConfigurationError, match="optimiser: is now called optimizer"):
         StageConfiguration.from_dictionary(EARLIER)
 
 

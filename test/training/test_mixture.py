@@ -20,8 +20,8 @@ from depth_anything_ros.data.sets import find_set
 from depth_anything_ros.data.shard_source import ShardSource
 from depth_anything_ros.data.shards import pack
 from depth_anything_ros.data.tar_members import tar_members
-from depth_anything_ros.training.configuration import SourceSettings
 from depth_anything_ros.training.input.mixture import MAX_DAMAGED, Mixture, open_source
+from depth_anything_ros.training.settings import SourceSettings
 
 
 def write_pictures(folder: Path, first: int, count: int) -> Path:
@@ -148,18 +148,18 @@ def test_twenty_damaged_samples_in_a_row_raise(tmp_path, caplog):
     assert number_of(Mixture([ShardSource(shards)], 3), 2) == order[MAX_DAMAGED + 1]
     damage(shards, order[MAX_DAMAGED + 1])
     mixture = Mixture([ShardSource(shards)], 3)
-    last = rf"the last because .*shard-000000\.tar: {order[MAX_DAMAGED + 1]}%2Epng\.png is not a picture"
-    with pytest.raises(DataError, match=f"20 samples one after the other cannot be read, {last}"):
+    last = rf"the last one because .*shard-000000\.tar: {order[MAX_DAMAGED + 1]}%2Epng\.png is not a picture"
+    with pytest.raises(DataError, match=f"20 samples in a row cannot be read, {last}"):
         mixture.read(2)
     assert number_of(mixture, 1) == order[1]
 
 
 def test_missing_or_empty_folder_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"there is no .*absent"):
+    with pytest.raises(DataError, match=r"absent does not exist"):
         open_source(SourceSettings(set="folder", root=tmp_path / "absent"))
     with pytest.raises(DataError, match=r"absent has no manifest\.json; .*data pack"):
         open_source(SourceSettings(shards=tmp_path / "absent"))
-    with pytest.raises(DataError, match="there is no set 'photographs'; known are"):
+    with pytest.raises(DataError, match="there is no set 'photographs'; the sets are"):
         open_source(SourceSettings(set="photographs", root=tmp_path))
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="empty contains no picture: no file ends with "):

@@ -12,9 +12,8 @@ from lightning_fabric import Fabric  # noqa: E402
 
 from depth_anything_ros.model.checkpoints import load_checkpoint  # noqa: E402
 from depth_anything_ros.model.depth_anything import DepthAnything  # noqa: E402
-from depth_anything_ros.training.configuration import AugmentationSettings, LossSettings  # noqa: E402
 from depth_anything_ros.training.input.augmentation import change, draw_perturbation, perturb, stack_perturbations  # noqa: E402
-from depth_anything_ros.training.input.batches import Batch, Images  # noqa: E402
+from depth_anything_ros.training.input.batch import Batch, Images  # noqa: E402
 from depth_anything_ros.training.input.pixels import as_floats, normalize, normalize_pixels  # noqa: E402
 from depth_anything_ros.training.objectives.losses import affine_invariant_loss, scale_invariant_loss  # noqa: E402
 from depth_anything_ros.training.objectives.stage_objectives import (  # noqa: E402
@@ -23,6 +22,7 @@ from depth_anything_ros.training.objectives.stage_objectives import (  # noqa: E
     RelativeObjective,
     depth_and_features,
 )
+from depth_anything_ros.training.settings import AugmentationSettings, LossSettings  # noqa: E402
 from depth_anything_ros.training.teachers.networks import TorchTeacher  # noqa: E402
 from depth_anything_ros.zoo.resolve import resolve  # noqa: E402
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from depth_anything_ros.model.depth_anything import DepthAnything
-from depth_anything_ros.training.configuration import OptimizerSettings
-from depth_anything_ros.training.optimizer import build_optimizer, rate_factor
+from depth_anything_ros.training.optimizer import build_optimizer, lr_factor
+from depth_anything_ros.training.settings import OptimizerSettings
 from depth_anything_ros.training.stages import parts_of
 
 SCHEDULES = ("linear", "cosine", "power")
@@ -24,7 +24,7 @@ SCHEDULES = ("linear", "cosine", "power")
 
 def factors(**values) -> list[float]:
     settings = OptimizerSettings(**values)
-    return [rate_factor(step, settings) for step in range(settings.steps)]
+    return [lr_factor(step, settings) for step in range(settings.steps)]
 
 
 @pytest.mark.parametrize(

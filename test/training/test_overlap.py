@@ -28,8 +28,8 @@ from depth_anything_ros.data.shard_source import ShardSource  # noqa: E402
 from depth_anything_ros.data.shards import pack  # noqa: E402
 from depth_anything_ros.training.configuration import StageConfiguration  # noqa: E402
 from depth_anything_ros.training.input import overlap  # noqa: E402
-from depth_anything_ros.training.input.batches import SampleIndex, open_data  # noqa: E402
-from depth_anything_ros.training.input.overlap import KeptApart, Rest, Shared, shared_with  # noqa: E402
+from depth_anything_ros.training.input.overlap import KeptApart, Remainder, Shared, shared_with  # noqa: E402
+from depth_anything_ros.training.input.samples import SampleIndex, open_data  # noqa: E402
 from depth_anything_ros.training.input.sources_in_use import sources_table  # noqa: E402
 from depth_anything_ros.training.run.stop_request import StoppedError, StopRequest  # noqa: E402
 
@@ -72,8 +72,8 @@ def test_equal_training_and_validation_shards_are_rejected(kitti):
     _, shards = kitti
     source = {"shards": str(shards)}
     message = (
-        r"^3 of 3 images of kitti \(labeled\) are held out too: shards/shard-000000\.tar/2011.* "
-        r"\(held out: shards/shard-000000\.tar/2011.*\), .*: give other images .* with data\.overlap=take_out$"
+        r"^3 of 3 images of kitti \(labeled\) are validation images too: shards/shard-000000\.tar/2011.* "
+        r"\(validation: shards/shard-000000\.tar/2011.*\), .*: give other images .* with data\.overlap=take_out$"
     )
     with pytest.raises(DataError, match=message):
         open_data(stage([source], [source]))
@@ -95,7 +95,7 @@ def test_overlap_is_detected_by_content_in_any_place(kitti, tmp_path):
     assert [(one.index, one.kept.role) for one in found] == [(0, "held out")]
     assert "image_03" in found[0].kept.name
     split = {"set": "kitti", "root": str(root), "fields": {"split": "train"}}
-    with pytest.raises(DataError, match=r"^2 of 3 images of kitti \(labeled\) are held out too"):
+    with pytest.raises(DataError, match=r"^2 of 3 images of kitti \(labeled\) are validation images too"):
         open_data(stage([{"shards": str(shards)}], [split]))
     test = {"set": "kitti", "root": str(root), "fields": {"split": "test"}}
     open_data(stage([split], [test]))
@@ -105,9 +105,9 @@ def test_evaluation_images_are_excluded_from_training(kitti):
     root, shards = kitti
     every, train = {"shards": str(shards)}, {"set": "kitti", "root": str(root), "fields": {"split": "train"}}
     folder = {"set": "folder", "root": str(root / "2011_10_03")}  # the test drive's pictures, whatever set they are
-    with pytest.raises(DataError, match=r"^1 of 3 images of kitti \(labeled\) are evaluation too"):
+    with pytest.raises(DataError, match=r"^1 of 3 images of kitti \(labeled\) are evaluation images too"):
         open_data(stage([every], evaluation=[folder]))
-    with pytest.raises(DataError, match=r"^1 of 3 images of kitti \(validation\) are evaluation too"):
+    with pytest.raises(DataError, match=r"^1 of 3 images of kitti \(validation\) are evaluation images too"):
         open_data(stage([train], [every], evaluation=[folder]))
     data = open_data(stage([every], evaluation=[folder], overlap="take_out"))
     assert len(data.samples.mixtures["labeled"]) == 2
@@ -133,11 +133,9 @@ def test_take_out_splits_one_source(kitti):
 
 def test_take_out_of_whole_source_raises(kitti):
     source = {"shards": str(kitti[1])}
-    with pytest.raises(
-        DataError, match="nothing of kitti is left to train on: all of its images are kept apart"
-    ) as said:
+    with pytest.raises(DataError, match="no image of kitti is left to train on: all of them are kept apart") as said:
         open_data(stage([source], [source], overlap="take_out"))
-    assert "(held out: " in str(said.value)
+    assert "(validation: " in str(said.value)
     assert "data.overlap=allow" in str(said.value)
 
 
@@ -150,7 +148,7 @@ def test_unlabeled_images_are_compared_too(kitti, tmp_path):
     values["data"] |= {"labeled": [], "labeled_batch_size": 0, "unlabeled_batch_size": 2}
     values["data"]["unlabeled"] = [{"set": "folder", "root": str(folder)}]
     with pytest.raises(
-        DataError, match=r"^1 of 4 images of folder \(unlabeled\) are held out too: folder/0000000005\.png"
+        DataError, match=r"^1 of 4 images of folder \(unlabeled\) are validation images too: folder/0000000005\.png"
     ):
         open_data(StageConfiguration.from_dictionary(values))
 
@@ -170,7 +168,7 @@ def test_damaged_images_do_not_stop_comparison(kitti, tmp_path):
 def test_take_out_removes_exactly_the_shared_images(tmp_path):
     source = ShardSource(packed("folder", pictures(tmp_path / "pictures", *range(7)), tmp_path / "shards", 3))
     kept = overlap.Kept("held out", "")
-    rest = Rest(source, [Shared(0, 1, kept), Shared(2, 0, kept)])
+    rest = Remainder(source, [Shared(0, 1, kept), Shared(2, 0, kept)])
     assert (rest.blocks, rest.taken) == ([2, 3, 0], 2)
     names = [rest.sample_name(block, index) for block, count in enumerate(rest.blocks) for index in range(count)]
     assert [name[-14:-7] for name in names] == ["picture"] * 5
@@ -209,7 +207,7 @@ def test_images_without_files_are_reported_as_not_compared(tmp_path, caplog):
     apart = KeptApart()
     apart.add("evaluation", SetSource(find_set("folder"), pictures(tmp_path / "pictures", 1)))
     assert shared_with(SetSource(find_set("bdd100k"), tmp_path / "videos"), apart, 0) == []
-    assert "bdd100k: its images are no files, and were not compared with what is held out" in caplog.messages
+    assert "bdd100k: its images are not files, so they were not compared with the validation images" in caplog.messages
 
 
 @pytest.mark.parametrize("role", ["scored", "learned"])
@@ -279,8 +277,8 @@ def test_evaluation_folder_without_images_does_not_stop_training(kitti, tmp_path
     data = open_data(stage(labeled, evaluation=[{"set": "folder", "root": str(tmp_path / "sets")}]))
     assert data.sources["evaluation"] == []
     (message,) = [message for message in caplog.messages if "evaluation" in message]
-    assert message.endswith("training is not kept from any image of this evaluation source")
-    with pytest.raises(DataError, match=r"there is no .*absent"):
+    assert message.endswith("the images of this evaluation source are not kept out of training")
+    with pytest.raises(DataError, match=r"absent does not exist"):
         open_data(stage(labeled, evaluation=[{"set": "folder", "root": str(tmp_path / "absent")}]))
     with pytest.raises(DataError, match="contains no picture"):
         open_data(stage([{"set": "folder", "root": str(tmp_path / "sets")}]))

@@ -14,8 +14,8 @@ from stage_runs import configuration, train, written  # noqa: E402
 from depth_anything_ros.cli import main  # noqa: E402
 from depth_anything_ros.runtime.cpu_features import processor  # noqa: E402
 from depth_anything_ros.runtime.cuda.driver import computes_bfloat16  # noqa: E402
-from depth_anything_ros.training.configuration import RunSettings  # noqa: E402
 from depth_anything_ros.training.distributed.precision import native_precision  # noqa: E402
+from depth_anything_ros.training.settings import RunSettings  # noqa: E402
 
 
 def auto(scenes, **run) -> dict:
@@ -64,15 +64,15 @@ def test_resumed_run_keeps_precision_on_other_processor(scenes, tmp_path, capsys
     folder = train(tmp_path, auto(scenes, precision="bf16-mixed"))
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     train(tmp_path, auto(scenes))
-    assert "in bf16-mixed (auto: as the run began)" in capsys.readouterr().out
+    assert "in bf16-mixed (auto: precision of the run so far)" in capsys.readouterr().out
     assert recorded(folder) == ["bf16-mixed", "bf16-mixed"]
-    assert ("goes on so, slowly" in caplog.text) == (native_precision("cpu").name == "32-true")
+    assert ("is emulated here and slow" in caplog.text) == (native_precision("cpu").name == "32-true")
 
 
 def test_resumed_run_rejects_other_precision_by_name(scenes, tmp_path, capsys):
     train(tmp_path, auto(scenes, precision="32-true"))
     train(tmp_path, auto(scenes))
-    assert "in 32-true (auto: as the run began)" in capsys.readouterr().out
+    assert "in 32-true (auto: precision of the run so far)" in capsys.readouterr().out
     words = ["train", str(written(tmp_path / "stage.yaml", auto(scenes, precision="bf16-mixed")))]
     assert main([*words, "--output", str(tmp_path / "run"), "--accelerator", "cpu"]) == 1
     assert 'run.precision was "32-true", is "bf16-mixed"' in capsys.readouterr().err

@@ -46,7 +46,7 @@ def test_failure_of_first_process_fails_all(seen):
 
 def test_processes_with_different_steps_refuse_to_resume(seen):
     for one in seen("find_other_states"):
-        assert "of steps 7, 8: it must be one folder, on a disk that all machines share" in one["raised"]
+        assert "of steps 7, 8: give a folder on a disk that all machines share" in one["raised"]
 
 
 def test_validation_of_average_keeps_sharded_network(seen):

@@ -133,7 +133,7 @@ def test_newest_rejects_damaged_state_with_advice(tmp_path):
         with pytest.raises(ValueError, match="cannot resume from ") as caught:
             states.newest()
         assert str(newest) in str(caught.value), name
-        assert "; delete it to go on from the state before, or to start anew" in str(caught.value), name
+        assert "; delete it to resume from the state before, or to start again" in str(caught.value), name
     newest.unlink()
     assert_same(states.newest(), state(1))
 
@@ -185,7 +185,9 @@ def test_full_disk_is_reported_and_last_state_kept(tmp_path):
     states = saved(tmp_path, 1, 2, keep=1)
     with files_end_at(100_000):
         states.save(3, state(3, size=1_000_000))
-        with pytest.raises(StateError, match=r"state_000000003\.pt could not be written: .*\. Make room and run the"):
+        with pytest.raises(
+            StateError, match=r"state_000000003\.pt could not be written: .*\. Free some space and run the"
+        ):
             states.wait()
     assert files(tmp_path) == ["state_000000002.pt"]
     assert_same(states.newest(), state(2))
@@ -206,7 +208,7 @@ def test_failed_save_is_reported_before_next_save(tmp_path):
 
 def test_save_state_reports_full_disk_and_missing_folder(tmp_path):
     (tmp_path / "best.pt").write_bytes(b"before")
-    with files_end_at(1000), pytest.raises(StateError, match=r"best\.pt could not be written: .* Make room"):
+    with files_end_at(1000), pytest.raises(StateError, match=r"best\.pt could not be written: .* Free some space"):
         save_state(tmp_path / "best.pt", state(1, size=1_000_000))
     assert files(tmp_path) == ["best.pt"]
     assert (tmp_path / "best.pt").read_bytes() == b"before"

@@ -114,10 +114,10 @@ def scalars(folder: StageFolder, name: str) -> list[tuple[int, float]]:
 
 def test_log_has_a_line_for_every_entry_at_once(folder):
     log = RunLog(folder, 0)
-    log.numbers(10, {"affine": 0.5, "gradient": 0.25, "scale": float("nan")}, "loss")
+    log.add_values(10, {"affine": 0.5, "gradient": 0.25, "scale": float("nan")}, "loss")
     first = lines(folder)
     assert first[0]["time"] > 1.7e9
-    log.numbers(10, {"delta1": 0.9}, "validation")
+    log.add_values(10, {"delta1": 0.9}, "validation")
     log.close()
     assert [{key: value for key, value in line.items() if key != "time"} for line in lines(folder)] == [
         {"step": 10, "loss": {"affine": 0.5, "gradient": 0.25, "scale": None}},
@@ -128,7 +128,7 @@ def test_log_has_a_line_for_every_entry_at_once(folder):
 def test_tensorboard_shows_logged_numbers(folder):
     log = RunLog(folder, 0)
     for step in (10, 20, 30):
-        log.numbers(step, {"affine": step / 100, "gradient": 1.0}, "loss")
+        log.add_values(step, {"affine": step / 100, "gradient": 1.0}, "loss")
     log.close()
     assert scalars(folder, "loss/affine") == [(10, 0.1), (20, 0.2), (30, 0.3)]
     assert scalars(folder, "loss/gradient") == [(10, 1.0), (20, 1.0), (30, 1.0)]
@@ -138,11 +138,11 @@ def test_resumed_run_replaces_log_entries_after_its_state(folder):
     """Step 20 has been logged, and will not come again."""
     log = RunLog(folder, 0)
     for step in (10, 20, 30):
-        log.numbers(step, {"affine": 1.0}, "loss")
+        log.add_values(step, {"affine": 1.0}, "loss")
     log.close()
     log = RunLog(folder, 20)
-    log.numbers(30, {"affine": 3.0}, "loss")
-    log.numbers(40, {"affine": 4.0}, "loss")
+    log.add_values(30, {"affine": 3.0}, "loss")
+    log.add_values(40, {"affine": 4.0}, "loss")
     log.close()
     assert scalars(folder, "loss/affine") == [(10, 1.0), (20, 1.0), (30, 3.0), (40, 4.0)]
     assert [line["step"] for line in lines(folder)] == [10, 20, 30, 30, 40]
@@ -153,7 +153,7 @@ def test_tensorboard_shows_images(folder):
 
     image = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
     log = RunLog(folder, 0)
-    log.picture(50, "validation", image)
+    log.add_picture(50, "validation", image)
     log.close()
     events = EventAccumulator(str(folder.events))
     events.Reload()
@@ -175,8 +175,8 @@ import numpy as np
 from depth_anything_ros.training.run.folder import StageFolder
 from depth_anything_ros.training.run.log import RunLog
 log = RunLog(StageFolder(Path(sys.argv[1])), 0)
-log.numbers(1, {"affine": 0.5}, "loss")
-log.picture(1, "validation", np.zeros((4, 4, 3), np.uint8))
+log.add_values(1, {"affine": 0.5}, "loss")
+log.add_picture(1, "validation", np.zeros((4, 4, 3), np.uint8))
 log.close()
 """
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True)

@@ -110,5 +110,5 @@ def test_blocks_have_different_order_per_epoch_and_seed():
 
 @pytest.mark.parametrize("blocks", [[], [0], [0, 0, 0]])
 def test_block_order_without_samples_raises(blocks):
-    with pytest.raises(ValueError, match="there is no sample at all"):
+    with pytest.raises(ValueError, match="there are no samples"):
         BlockOrder(blocks, 1)

@@ -38,16 +38,18 @@ from depth_anything_ros.model.segmentation import (  # noqa: E402
 )
 from depth_anything_ros.model.weight_files import CheckpointError  # noqa: E402
 from depth_anything_ros.runtime.cpu_features import processor  # noqa: E402
-from depth_anything_ros.training.configuration import ConfigurationError, SegmentationSettings, StageConfiguration  # noqa: E402
+from depth_anything_ros.training.configuration import ConfigurationError, StageConfiguration  # noqa: E402
 from depth_anything_ros.training.distributed.devices import open_fabric  # noqa: E402
 from depth_anything_ros.training.distributed.placement import Placement  # noqa: E402
 from depth_anything_ros.training.finish_stage import class_names, finish_stage  # noqa: E402
 from depth_anything_ros.training.initial_network import start_segmentation  # noqa: E402
-from depth_anything_ros.training.input.batches import Batch, Images, open_data  # noqa: E402
+from depth_anything_ros.training.input.batch import Batch, Images  # noqa: E402
 from depth_anything_ros.training.input.pixels import normalize_pixels  # noqa: E402
+from depth_anything_ros.training.input.samples import open_data  # noqa: E402
 from depth_anything_ros.training.loop import Training  # noqa: E402
 from depth_anything_ros.training.objectives.stage_objectives import SegmentationObjective, image_cross_entropy  # noqa: E402
 from depth_anything_ros.training.run.folder import StageFolder  # noqa: E402
+from depth_anything_ros.training.settings import SegmentationSettings  # noqa: E402
 from depth_anything_ros.training.stages import parts_of  # noqa: E402
 from depth_anything_ros.training.validation.final_scores import scores_by_source  # noqa: E402
 from depth_anything_ros.training.validation.predictions import predictor  # noqa: E402
@@ -379,7 +381,7 @@ def test_shipped_segmentation_stages_load(repository, name):
         ({"segmentation": {"classes": 4, "scales": [0]}}, "segmentation.scales.0: Input should be greater than 0"),
         ({"segmentation": None}, "segmentation must be given for the stage segment"),
         ({"network__start": None, "network__start_decoder": True}, "start_decoder needs start"),
-        ({"data__labeled": [{"shards": "x", "fields": {"split": "val"}}]}, "fields belong to a set"),
+        ({"data__labeled": [{"shards": "x", "fields": {"split": "val"}}]}, "fields need a set: "),
     ],
 )
 def test_invalid_segmentation_settings_are_named(tmp_path, repository, changes, complaint):
@@ -409,7 +411,10 @@ def test_label_beyond_number_of_classes_is_named(tmp_path, ade20k, repository, k
 
 @pytest.mark.parametrize(
     ("kind", "complaint"),
-    [("labeled", "has no classes, so that nothing can be segmented"), ("validation", "no sample of folder has known")],
+    [
+        ("labeled", "has no classes: the stage segment needs labeled images with classes"),
+        ("validation", "no sample of folder has depth or classes"),
+    ],
 )
 def test_images_without_classes_are_rejected(tmp_path, ade20k, repository, kind, complaint):
     values = settings_of(ade20k, repository)
@@ -450,7 +455,7 @@ def test_start_from_segmentation_requires_equal_classes(tmp_path, repository):
     pixels = torch.zeros(1, *SIZE, 3, dtype=torch.uint8)
     begun = start_segmentation(settings, 4, pixels)
     assert all(torch.equal(value, network.state_dict()[key]) for key, value in begun.state_dict().items())
-    with pytest.raises(CheckpointError, match="its classes is 4, 5 was asked for"):
+    with pytest.raises(CheckpointError, match="its classes is 4, but 5 is configured"):
         start_segmentation(settings, 5, pixels)
 
 

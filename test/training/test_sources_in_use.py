@@ -20,7 +20,7 @@ from depth_anything_ros.data.frame import DataError  # noqa: E402
 from depth_anything_ros.data.sets import find_set  # noqa: E402
 from depth_anything_ros.data.shards import pack, read_manifest  # noqa: E402
 from depth_anything_ros.training.configuration import StageConfiguration  # noqa: E402
-from depth_anything_ros.training.input.batches import SampleIndex, open_data  # noqa: E402
+from depth_anything_ros.training.input.samples import SampleIndex, open_data  # noqa: E402
 from depth_anything_ros.training.input.sources_in_use import sources_table  # noqa: E402
 
 
@@ -87,7 +87,7 @@ def test_shards_without_labels_are_rejected_in_every_source(folders):
 def test_labels_unused_beside_teacher_are_rejected(folders):
     other = {"set": "folder", "root": str(folders["pictures"])}
     mixed = [shards(folders, "all"), other]
-    message = r"1 of 2 unlabeled sources have labels \(.*labels3\), which are not used, since the teacher absent\."
+    message = r"1 of 2 unlabeled sources have labels \(.*labels3\), which are unused, since the teacher absent\."
     with pytest.raises(DataError, match=message):
         open_data(student(folders, mixed, teacher=True))
     partly = [shards(folders, "some"), other]
@@ -97,7 +97,7 @@ def test_labels_unused_beside_teacher_are_rejected(folders):
 
 
 def test_teacher_unused_beside_labels_is_rejected(folders):
-    with pytest.raises(DataError, match=r"all unlabeled sources carry labels, and the teacher absent.* is not used"):
+    with pytest.raises(DataError, match=r"all unlabeled sources have labels, so the teacher absent.* is unused"):
         open_data(student(folders, [shards(folders, "all")], teacher=True))
     open_data(student(folders, [shards(folders, "all")], teacher=True, allow=["unused_teacher"]))
 
@@ -109,11 +109,11 @@ def test_used_part_of_each_source_is_listed(folders, tmp_path):
     configuration = student(folders, unlabeled, teacher=False, **data)
     lines = [line.split("  ") for line in sources_table(configuration, open_data(configuration).sources).splitlines()]
     assert [[cell.strip() for cell in line if cell.strip()] for line in lines] == [
-        ["source", "images", "known of them", "in each step"],
+        ["source", "images", "labels", "in each step"],
         ["labeled", "rendered_scenes", "6", "depth in meters", "4 of 4"],
         ["unlabeled", "folder", "12", "labels for 3 of 3 shards", "6 of 8"],
         ["unlabeled", "folder", "4", "labels for 1 of 3 shards", "2 of 8"],
-        ["held out", "rendered_scenes", "3 of 5", "depth in meters"],
+        ["validation", "rendered_scenes", "3 of 5", "depth in meters"],
     ]
     configuration = student(folders, [shards(folders)], teacher=True)
     assert "labeled by absent.safetensors" in sources_table(configuration, open_data(configuration).sources)
@@ -122,7 +122,7 @@ def test_used_part_of_each_source_is_listed(folders, tmp_path):
 def test_labeled_source_without_depth_is_rejected_at_start(folders):
     source = {"shards": str(folders["shards"])}
     configuration = student(folders, [shards(folders, "all")], teacher=False, labeled=[source])
-    with pytest.raises(DataError, match=r"shard-000000\.tar/00%2Epng has no depth, so that it is of no use as lab"):
+    with pytest.raises(DataError, match=r"shard-000000\.tar/00%2Epng has no depth: labeled images need depth"):
         open_data(configuration)
 
 

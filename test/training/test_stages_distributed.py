@@ -114,7 +114,7 @@ def test_stopped_processes_all_end_after_saved_state(scenes, tmp_path):
     process.terminate()  # the first alone
     output, _ = process.communicate(timeout=limit(120))  # until the last of them has ended
     assert process.returncode == 75, output
-    assert output.count("asked to stop: the state is saved after this step") == 1  # by the first, at once
+    assert output.count("stop requested: saving the state after this step") == 1  # by the first, at once
     assert output.count("stopped at step") == 1
     assert last_state(tmp_path / "run")["step"] == entries(tmp_path / "run", "loss")[-1]["step"]
 

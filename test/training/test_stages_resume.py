@@ -52,8 +52,8 @@ def test_stopped_run_saves_state_and_reports(scenes, tmp_path, asked_by):
     os.killpg(process.pid, asked_by)  # as terminals and clusters do, to the processes that read data too
     output, _ = process.communicate(timeout=limit(120))
     assert process.returncode == 75, output
-    assert "asked to stop: the state is saved after this step" in output
-    assert "goes on from there" in output.splitlines()[-1]
+    assert "stop requested: saving the state after this step" in output
+    assert "to continue from there" in output.splitlines()[-1]
     assert last_state(tmp_path / "run")["step"] == entries(tmp_path / "run", "loss")[-1]["step"]
 
 
@@ -64,7 +64,7 @@ def test_run_stopped_before_start_reports(scenes, tmp_path):
     process.terminate()
     output, _ = process.communicate(timeout=limit(120))
     assert process.returncode == 75, output
-    assert "asked to stop: training has not begun, this ends now; the same command begins it" in output
+    assert "stop requested before training; run the same command again to start it" in output
     assert not (tmp_path / "run/states").exists()
 
 
@@ -134,7 +134,7 @@ def test_non_finite_gradients_stop_run_and_save_batch(scenes, tmp_path, capsys):
     values["network"] |= {"start": str(tmp_path / "broken.safetensors"), "start_decoder": True}
     file = written(tmp_path / "stage.yaml", values)
     assert main(["train", str(file), "--output", str(tmp_path / "run"), "--accelerator", "cpu"]) == 1
-    assert "gradients at step 0 are no numbers" in capsys.readouterr().err
+    assert "gradients at step 0 are NaN or infinite" in capsys.readouterr().err
     (saved,) = (tmp_path / "run").glob("diverged_step0_device0.pt")
     (batch,) = load_state(saved)["batches"]
     assert batch["labeled.pixels"].shape == (8, 70, 84, 3)
@@ -166,6 +166,6 @@ def test_full_disk_stops_run_and_keeps_last_state(scenes, tmp_path):
     output, _ = process.communicate(timeout=limit(300))
     assert process.returncode == 1, output
     assert "could not be written" in output
-    assert "Make room and run the same command again" in output
+    assert "Free some space and run the same command again" in output
     assert not [path for path in folder.rglob("*") if path.suffix == ".partial"]
     run_to_end(file, folder)

@@ -27,7 +27,7 @@ from depth_anything_ros.geometry.camera import Camera  # noqa: E402
 from depth_anything_ros.model.checkpoints import load_checkpoint, read_record  # noqa: E402
 from depth_anything_ros.postprocessing.scale import focal_gain  # noqa: E402
 from depth_anything_ros.training.configuration import StageConfiguration  # noqa: E402
-from depth_anything_ros.training.input.batches import open_data  # noqa: E402
+from depth_anything_ros.training.input.samples import open_data  # noqa: E402
 from depth_anything_ros.training.nominal_scale import predict  # noqa: E402
 from depth_anything_ros.training.training_focal import training_focal  # noqa: E402
 
@@ -100,8 +100,8 @@ def test_validation_score_is_mean_over_sources(shards, tmp_path, capsys):
     assert result["scores"]["delta1"] == max(entry["delta1"] for entry in entries(folder, "validation"))
     assert len(entries(folder, "validation/two")) == 2
     printed = capsys.readouterr().out
-    assert re.search("held out +one +4 of 9  depth in meters", printed)
-    assert re.search("held out +two +2 of 2  depth in meters", printed)
+    assert re.search("validation +one +4 of 9  depth in meters", printed)
+    assert re.search("validation +two +2 of 2  depth in meters", printed)
     (record,) = json.loads((folder / "run.json").read_text())
     assert [version.split()[0] for version in record["data"]["validation"]] == ["one", "two"]
 
@@ -116,7 +116,7 @@ def test_damaged_validation_image_is_skipped_named_and_counted(shards, tmp_path,
     assert result["left_out"] == 1
     assert result["scores"]
     assert Path(result["checkpoint"]).is_file()
-    assert "left out: 1 held-out images that cannot be read" in capsys.readouterr().err
+    assert "left out: 1 validation images that cannot be read" in capsys.readouterr().err
     assert sum("00%2Epng.png is not a picture" in message for message in caplog.messages) == 1
 
 
@@ -155,15 +155,15 @@ def test_best_weights_of_other_validation_images_are_reported(shards, tmp_path, 
     values["data"]["validation"] = [{"shards": shards["two"]}]
     train(tmp_path, values)
     (message,) = {message for message in caplog.messages if "best" in message}
-    assert "best.pt: the best weights so far, of step " in message
-    assert "they were scored on other held-out images (6 of one " in message
+    assert "best.pt: ignoring the best weights so far, of step " in message
+    assert "their scores are from other validation images (6 of one " in message
 
 
 def test_without_validation_output_is_rescaled_by_training_images(shards, tmp_path):
     _, result = train(tmp_path / "teacher", values_of("teacher", [shards["learned"], shards["lensless"]]))
     record = read_record(Path(result["checkpoint"]))
     assert record.nominal_scale[0] == 1.0
-    assert "suits training images best" in record.description
+    assert "is the best fit to training images" in record.description
     assert result["scores"] == {}
 
 
@@ -190,7 +190,7 @@ def test_metric_stage_records_focal_length_of_crops(shards, tmp_path):
     record = read_record(Path(result["checkpoint"]))
     # Of 28 x 42 pixels the largest crop of 14 x 28 is 21 x 42, which becomes 14 x 28.
     assert record.training_focal == pytest.approx((90.0 + 96.0) / 2 * 28 / 42)
-    assert f"focal length of {record.training_focal:.1f} pixels" in record.description
+    assert f"focal length of its crops is {record.training_focal:.1f} pixels" in record.description
     camera = Camera(42, 21, 90.0, 96.0, 20.5, 10.5)
     assert focal_gain(camera, SIZE, record.training_focal) == pytest.approx(1.0)
 
@@ -200,14 +200,14 @@ def test_metric_stage_records_focal_length_of_crops(shards, tmp_path):
     [
         (["learned"], 1.0, [SIZE], 62.0),
         (["learned"], 0.8, [SIZE], 69.0),  # enlarged by 1 to 1.25, 1.11 in the mean
-        (["learned"], 0.3, [SIZE], "crops have focal lengths from 6. to 1.. pixels, and none suits all"),
-        (["learned"], 1.0, [SIZE, (28, 42)], "crops have focal lengths from 62 to 93 pixels"),
-        (["learned", "other_lens"], 1.0, [SIZE], "crops have focal lengths from 62 to 267 pixels"),
+        (["learned"], 0.3, [SIZE], "the focal lengths of the crops range from 6. to 1.. pixels, too far apart"),
+        (["learned"], 1.0, [SIZE, (28, 42)], "the focal lengths of the crops range from 62 to 93 pixels"),
+        (["learned", "other_lens"], 1.0, [SIZE], "the focal lengths of the crops range from 62 to 267 pixels"),
         (
             ["learned", "lensless"],
             1.0,
             [SIZE],
-            r"\d+ of 64 crops are of unknown focal length: .*`export --tra",
+            r"\d+ of 64 crops have no known focal length, .*`export --tra",
         ),
     ],
 )

@@ -25,7 +25,8 @@ from depth_anything_ros.training.distributed.devices import open_fabric  # noqa:
 from depth_anything_ros.training.distributed.placement import Placement  # noqa: E402
 from depth_anything_ros.training.distributed.ranks import FailedError  # noqa: E402
 from depth_anything_ros.training.input.batch_reader import BatchReader  # noqa: E402
-from depth_anything_ros.training.input.batches import open_batches, open_data  # noqa: E402
+from depth_anything_ros.training.input.batches import open_batches  # noqa: E402
+from depth_anything_ros.training.input.samples import open_data  # noqa: E402
 from depth_anything_ros.training.input.shared_memory import SharedMemoryError  # noqa: E402
 from depth_anything_ros.training.loop import Training  # noqa: E402
 from depth_anything_ros.training.run.folder import StageFolder  # noqa: E402
@@ -86,7 +87,7 @@ def test_run_stops_after_present_step(tmp_path, shards, stop, capfd, asked_at, s
     """However rarely it logs, and at the last step too; what is said is said before the step ends."""
     training, said = open_training(tmp_path / "run", shards, steps), []
     at_step(training, asked_at, lambda: (ask_to_stop(number), said.append(capfd.readouterr().err)))
-    with pytest.raises(StoppedError, match="stopped at step 3 as asked; the same command goes on from there"):
+    with pytest.raises(StoppedError, match="stopped at step 3; run the same command to continue from there"):
         training.run(stop)
     assert "asked to stop: hold on" in "".join(said)
     assert last_state(tmp_path / "run")["step"] == 3
@@ -175,7 +176,7 @@ def test_killed_worker_ends_run_with_saved_state(tmp_path, shards, number, words
                 child.join(60)
 
     at_step(training, 2, kill)
-    with pytest.raises(FailedError, match=f"{words}.*; the state of step 3 is saved, and the same command goes on"):
+    with pytest.raises(FailedError, match=f"{words}.*; the state of step 3 is saved, run the same command to continue"):
         training.run()
     assert last_state(tmp_path / "run")["step"] == 3
     assert multiprocessing.active_children() == others
@@ -194,7 +195,7 @@ def test_full_shared_memory_ends_run_with_advice(tmp_path, shards):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     with (
         closing(reader),
-        pytest.raises(SharedMemoryError, match=r"does not hold .*: lower data\.workers, or give a cont"),
+        pytest.raises(SharedMemoryError, match=r"too small for .*: lower data\.workers, or give the cont"),
     ):
         next(reader)
 
@@ -202,7 +203,7 @@ def test_full_shared_memory_ends_run_with_advice(tmp_path, shards):
 def test_out_of_memory_is_explained_and_state_saved(tmp_path, shards):
     training = open_training(tmp_path / "run", shards)
     at_step(training, 2, lambda: torch.empty(10**15))
-    with pytest.raises(MemoryRanOutError, match="this machine's memory does not hold a step: set optimizer"):
+    with pytest.raises(MemoryRanOutError, match="this machine's memory is too small for a step: set optimizer"):
         training.run()
     assert last_state(tmp_path / "run")["step"] == 2
 
@@ -223,7 +224,7 @@ def test_unexpected_error_saves_state(tmp_path, shards, caplog):
     with pytest.raises(KeyError):
         training.run()
     assert last_state(tmp_path / "run")["step"] == 2
-    assert "training ends at step 2, of an error: the state of step 2 is saved" in caplog.text
+    assert "training ends at step 2 because of an error: the state of step 2 is saved" in caplog.text
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -263,7 +264,7 @@ def test_full_disk_for_log_does_not_end_run(tmp_path, shards, caplog):
     assert [line.partition('"step": ')[2][0] for line in log.read_text().splitlines()] == ["1", "2", "3", "4"]
     warnings = [record.getMessage() for record in caplog.records if "log.jsonl" in record.getMessage()]
     assert len(warnings) == 1
-    assert "log.jsonl: No space left on device; training goes on, and the log when it can be written" in warnings[0]
+    assert "log.jsonl: No space left on device; training continues, and writes the log when it can" in warnings[0]
 
 
 def test_partial_log_line_is_removed(tmp_path, caplog):
@@ -271,12 +272,12 @@ def test_partial_log_line_is_removed(tmp_path, caplog):
     import resource
 
     log = RunLog(StageFolder(tmp_path), 0)
-    log.numbers(1, {"a": 0.5}, "loss")
+    log.add_values(1, {"a": 0.5}, "loss")
     before = (tmp_path / "log.jsonl").read_bytes()
     limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 9, limits[1]))
     try:
-        log.numbers(2, {"a": 0.5}, "loss")
+        log.add_values(2, {"a": 0.5}, "loss")
         assert (tmp_path / "log.jsonl").read_bytes() == before
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -127,7 +127,7 @@ def test_damaged_image_is_skipped_and_named(tmp_path, caplog):
         images = validation([ShardSource(shards)], 6)
     assert (images.counts, images.left_out, whole.left_out) == ([5], 1, 0)
     (message,) = caplog.messages
-    assert message.startswith("held-out image left out: ")
+    assert message.startswith("validation image left out: ")
     assert "003%2Epng.png is not a picture" in message
     assert images.described != whole.described  # what was best on others is not best on these
     assert [sample.name.split("/")[1] for _, sample in images.samples_of_all()] == [
@@ -141,7 +141,7 @@ def test_source_without_scorable_images_is_rejected(tmp_path):
     shards = packed(write(tmp_path / "a", 1), "a")
     damage(shards, "000")
     whole = SetSource(depth_set("b"), write(tmp_path / "b", 2))
-    with pytest.raises(DataError, match="no sample of a has known depth or classes"):
+    with pytest.raises(DataError, match="no sample of a has depth or classes"):
         validation([whole, ShardSource(shards)], 4)
 
 

@@ -332,8 +332,8 @@ def test_training_starts_from_folder_and_uses_it_as_teacher(saved):
     import torch
 
     from depth_anything_ros.model.checkpoints import load_checkpoint
-    from depth_anything_ros.training.configuration import NetworkSettings, TeacherSettings
     from depth_anything_ros.training.initial_network import start_network
+    from depth_anything_ros.training.settings import NetworkSettings, TeacherSettings
     from depth_anything_ros.training.teachers.networks import open_teacher
 
     folder, _, max_depth = saved

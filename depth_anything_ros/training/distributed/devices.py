@@ -1,4 +1,4 @@
-"""Processors, GPUs and processes that a stage runs on, and what is done to its modules for their sake."""
+"""Processors, GPUs and processes of a stage, and the changes that they need in its modules."""
 
 from __future__ import annotations
 
@@ -14,13 +14,19 @@ from torch.distributed.fsdp import fully_shard
 from torch.utils.checkpoint import checkpoint
 
 from depth_anything_ros.model.encoder import Block, VisionTransformer
-from depth_anything_ros.training.configuration import RunSettings
 from depth_anything_ros.training.distributed.placement import Placement
 from depth_anything_ros.training.objectives.stage_objectives import Objective
+from depth_anything_ros.training.settings import RunSettings
 
 
 def open_fabric(settings: RunSettings, accelerator: str, placement: Placement) -> Fabric:
-    """Devices, processes and precision; the environment gets what the processes must know of one another."""
+    """Open devices, processes and precision; set the environment variables that the processes need.
+
+    Args:
+        settings: precision and strategy.
+        accelerator: "auto", "cpu" or "cuda".
+        placement: number of devices and machines.
+    """
     os.environ.update(placement.variables)
     return Fabric(
         accelerator=accelerator,
@@ -33,9 +39,9 @@ def open_fabric(settings: RunSettings, accelerator: str, placement: Placement) -
 
 
 def limit_threads(cores: int) -> None:
-    """Has PyTorch compute in no more threads than this process has ``cores`` to itself.
+    """Limit PyTorch's threads to the cores that this process has to itself.
 
-    PyTorch does not heed a control group's quota: 64 threads that share two cores spend their time waiting.
+    PyTorch ignores a control group's quota: 64 threads that share two cores spend their time waiting.
     """
     torch.set_num_threads(max(1, min(torch.get_num_threads(), cores)))
 
@@ -49,17 +55,22 @@ def _strategy(name: str, devices: int, nodes: int) -> Strategy | str:
 
 
 def _shard(module: nn.Module, mesh: Any) -> nn.Module:
-    """FSDP2: each encoder block is gathered when it is run, the rest as a whole."""
+    """Shard with FSDP2: each encoder block is gathered when it runs, the rest as a whole."""
     for part in module.modules():
         if isinstance(part, Block):
             fully_shard(part, mesh=mesh["data_parallel"])
-    # By default the outermost module stays gathered after a validation, and the next step would see what was averaged.
+    # By default the outermost module stays gathered after validation, and the next step would use averaged weights.
     fully_shard(module, mesh=mesh["data_parallel"], reshard_after_forward=True)
     return module
 
 
 def prepare(objective: Objective, settings: RunSettings) -> None:
-    """Has activations computed again in the backward pass, and modules compiled, as asked for."""
+    """Set up activation checkpointing and compilation as configured.
+
+    Args:
+        objective: changed in place.
+        settings: ``activation_checkpointing`` and ``compile``.
+    """
     for module in objective.network.modules():
         if isinstance(module, Block) and settings.activation_checkpointing:
             module.forward = _recomputed(module.forward)

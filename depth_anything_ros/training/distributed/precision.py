@@ -1,4 +1,4 @@
-"""What a stage computes in where its configuration leaves that to the device."""
+"""The precision of a stage, if its configuration leaves the choice to the device."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ log = logging.getLogger(__name__)
 
 
 class Precision(NamedTuple):
-    """One of `RunSettings.precision` other than "auto", and why, in words that follow it; "" where it was named."""
+    """A value of `RunSettings.precision` other than "auto", and the reason for it; "" if it was configured."""
 
     name: str
     reason: str = ""
 
 
 def native_precision(accelerator: str) -> Precision:
-    """What the device behind "auto", "cpu" or "cuda" computes fast: bfloat16 where that is not emulated."""
+    """Return the precision that the device behind "auto", "cpu" or "cuda" computes fast: bfloat16 if it has that."""
     if accelerator == "cuda" or (accelerator == "auto" and torch.cuda.is_available()):
         major, minor = torch.cuda.get_device_capability()
         name, native = torch.cuda.get_device_name(), computes_bfloat16(f"{major}.{minor}")
@@ -39,35 +39,44 @@ def native_precision(accelerator: str) -> Precision:
 def settle_precision(
     configuration: StageConfiguration, accelerator: str, folder: StageFolder
 ) -> tuple[StageConfiguration, str]:
-    """The configuration with a precision in the place of "auto", and why that one.
+    """Replace "auto" by a precision.
 
-    A run that goes on keeps the precision that it began with, whatever it goes on with, and a warning says so where
-    the device only emulates it: another one would give another result.
+    A run that resumes keeps its precision on any device, since another precision would give another result. A warning
+    reports a device that only emulates it.
+
+    Args:
+        configuration: the stage's settings.
+        accelerator: "auto", "cpu" or "cuda".
+        folder: the run's folder.
+
+    Returns:
+        The configuration, and the reason for its precision.
 
     Raises:
         ValueError: the folder's record is damaged.
     """
     if configuration.run.precision != "auto":
         return configuration, ""
-    native, begun = native_precision(accelerator), begun_with(folder)
+    native, begun = native_precision(accelerator), stored_precision(folder)
     if begun is None:
         chosen = native
     else:
-        chosen = Precision(begun, "as the run began")
+        chosen = Precision(begun, "precision of the run so far")
         if begun != "32-true" and begun != native.name:
             log.warning(
-                "%s began in %s and goes on so, slowly: %s; go on where it began, or start anew in another folder",
+                "%s: the run's precision %s is emulated here and slow (%s); resume on the earlier kind of device, or "
+                "start again in another folder",
                 *(folder.root, begun, native.reason),
             )
     run = configuration.run.model_copy(update={"precision": chosen.name})
     return configuration.model_copy(update={"run": run}), f"auto: {chosen.reason}"
 
 
-def begun_with(folder: StageFolder) -> str | None:
-    """The precision of the run whose states lie in the folder; None where there are none, or nothing says it.
+def stored_precision(folder: StageFolder) -> str | None:
+    """Return the precision of the run with states in the folder; None without states or a record.
 
     Raises:
-        ValueError: its record is damaged.
+        ValueError: the record is damaged.
     """
     if not any(folder.states.glob("state_*.pt")) or not folder.record.exists():
         return None
@@ -75,14 +84,20 @@ def begun_with(folder: StageFolder) -> str | None:
         return json.loads(folder.record.read_text())[-1]["configuration"]["run"]["precision"]
     except (ValueError, LookupError, TypeError) as error:
         raise ValueError(
-            f"{folder.record} is damaged ({error}): say with --set run.precision what the run began with"
+            f"{folder.record} is damaged ({error}): set the run's precision with --set run.precision=..."
         ) from error
 
 
-def check_all_compute_alike(fabric: Fabric, precision: str) -> None:
-    """Raises ValueError where processes of one run, on machines of several kinds, settled on several precisions."""
-    found = fabric.all_gather(torch.tensor(float(precision == "bf16-mixed"), device=fabric.device))
-    if found.min() != found.max():
-        raise ValueError(
-            "some machines of this run have bfloat16 arithmetic and some have not: set run.precision to 32-true"
-        )
+def check_same_precision(fabric: Fabric, precision: str) -> None:
+    """Check that all processes of a run, on machines of several kinds, chose the same precision.
+
+    Args:
+        fabric: the devices.
+        precision: this process's choice.
+
+    Raises:
+        ValueError: they differ.
+    """
+    gathered = fabric.all_gather(torch.tensor(float(precision == "bf16-mixed"), device=fabric.device))
+    if gathered.min() != gathered.max():
+        raise ValueError("only some machines of this run have bfloat16 arithmetic: set run.precision to 32-true")

@@ -1,14 +1,14 @@
-"""What a network sees in place of the clean image: other colors, blur, and for the student a piece of another image.
+"""Augmentation of the network's images: colors, blur and, for the student, a piece of another image.
 
-Depth Anything (arXiv 2401.10891) §3.2: strong color jitter, Gaussian blur and CutMix. Its strengths are not published;
-the defaults are those of UniMatch (arXiv 2208.09910), by the same first author, and so are the boxes of CutMix. Three
-things are ours. UniMatch changes brightness, contrast, saturation and hue in a random order; here the order is this
-one. UniMatch mixes an image with one of a second batch that is drawn for that alone; here it is the neighbor in the
-same batch, so that no image is read and labeled only to show a piece of it. UniMatch rounds to bytes after each change
-and blurs by Pillow's approximation of a Gaussian; here images stay in floating point.
+Depth Anything (arXiv 2401.10891) §3.2: strong color jitter, Gaussian blur and CutMix. Its strengths are not published.
+The defaults, and the boxes of CutMix, are those of UniMatch (arXiv 2208.09910), by the same first author. Three things
+differ from UniMatch. It changes brightness, contrast, saturation and hue in a random order; here the order is fixed. It
+mixes an image with one of a second batch that is drawn only for that; here it is the neighbor in the same batch, so
+that no image is read and labeled only to show a piece of it. It rounds to bytes after each change and blurs with
+Pillow's approximation of a Gaussian; here images stay in floating point.
 
-What is done to an image is drawn where it is read, from the run's seed and the sample's position, and done where the
-network is: the teacher and the student need one copy of the pixels.
+The parameters are drawn where the image is read, from the run's seed and the sample's position. They are applied where
+the network runs, so that teacher and student share one copy of the pixels.
 """
 
 from __future__ import annotations
@@ -21,20 +21,25 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from depth_anything_ros.training.configuration import AugmentationSettings
+from depth_anything_ros.training.settings import AugmentationSettings
 
 LUMA = (0.299, 0.587, 0.114)
 BOX_TRIALS = 100
-"""Boxes that are drawn before the aspect of one that does not fit is limited; in a square image one in four fits."""
+"""Boxes to draw before the aspect of one that does not fit is limited; in a square image one in four fits."""
 
 
-@dataclass  # not frozen, as the batch that it is part of
+@dataclass  # not frozen, like the batch that contains it
 class Perturbation:
-    """What is done to each image of a batch, each a tensor (N, …); to one image, where it is drawn.
+    """The augmentation of a batch, each a tensor (N, …); of one image, where it is drawn.
 
-    ``brightness``, ``contrast``, ``saturation``: factors, 1 for none; ``hue``: turns; ``gray``: 1 for an image without
-    colors; ``blur``: the Gaussian's standard deviation in pixels, 0 for none; ``cut``: top, left, bottom, right of the
-    piece that is taken from the partner, empty for none.
+    Attributes:
+        brightness: factor, 1 for no change.
+        contrast: factor, 1 for no change.
+        saturation: factor, 1 for no change.
+        hue: change in turns.
+        gray: 1 for an image without colors, else 0.
+        blur: the Gaussian's standard deviation in pixels, 0 for no blur.
+        cut: top, left, bottom, right of the piece from the partner image; empty for none.
     """
 
     brightness: Tensor
@@ -49,7 +54,13 @@ class Perturbation:
 def draw_perturbation(
     settings: AugmentationSettings, size: tuple[int, int], generator: np.random.Generator
 ) -> Perturbation:
-    """What is done to one image of ``size`` (height, width)."""
+    """Draw the augmentation of one image.
+
+    Args:
+        settings: ranges and probabilities.
+        size: (height, width) of the image.
+        generator: source of random numbers.
+    """
     brightness = contrast = saturation = 1.0
     hue = blur = 0.0
     if generator.random() < settings.color_share:
@@ -69,10 +80,10 @@ def draw_perturbation(
 def _draw_cut(
     settings: AugmentationSettings, size: tuple[int, int], generator: np.random.Generator
 ) -> tuple[int, int, int, int]:
-    """The top, left, bottom and right of a box inside the image, as UniMatch draws it.
+    """Return top, left, bottom and right of a box inside the image, drawn as in UniMatch.
 
     The area is drawn once; then the aspect, height by width, and the top left corner anywhere in the image, until the
-    box lies inside. So small and compact boxes near the top left are the likeliest. Where hardly any box fits, the
+    box is inside. So small and compact boxes near the top left are the most likely. If hardly any box fits, the
     aspect is limited instead.
     """
     height, width = size
@@ -90,7 +101,7 @@ def _draw_cut(
 
 
 def stack_perturbations(drawn: Sequence[Perturbation]) -> Perturbation:
-    """Those of a batch from those of its images."""
+    """Return the augmentation of a batch from those of its images."""
     return Perturbation(*(torch.stack(values) for values in zip(*map(_fields, drawn), strict=True)))
 
 
@@ -99,10 +110,14 @@ def _fields(perturbation: Perturbation) -> tuple[Tensor, ...]:
 
 
 def change_colors(images: Tensor, perturbation: Perturbation) -> Tensor:
-    """Brightness, contrast, saturation, hue, in this order, and gray; images float32 (N, 3, H, W), 0 to 1.
+    """Change brightness, contrast, saturation and hue, in this order, then gray.
 
-    Each as Pillow and torchvision define it: contrast about the mean luma, saturation about each pixel's luma, hue in
-    HSV.
+    Each is defined as in Pillow and torchvision: contrast about the mean luma, saturation about each pixel's luma, hue
+    in HSV.
+
+    Args:
+        images: float32 (N, 3, H, W), 0 to 1.
+        perturbation: of the batch.
     """
     brightness, contrast, saturation, gray = (
         values.view(-1, 1, 1, 1)
@@ -121,9 +136,11 @@ def _luma(images: Tensor) -> Tensor:
 
 
 def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
-    """Adds so many turns, (N,), to the hue of each pixel in HSV; images float32 (N, 3, H, W), 0 to 1.
+    """Change the hue of each pixel in HSV; value and saturation stay the same, and so do gray pixels.
 
-    Value and saturation stay as they are, and so do gray pixels.
+    Args:
+        images: float32 (N, 3, H, W), 0 to 1.
+        turns: change of each image (N,).
     """
     value = images.amax(dim=1, keepdim=True)
     chroma = value - images.amin(dim=1, keepdim=True)
@@ -131,12 +148,18 @@ def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
     after_green = torch.where(value == green, 2 * chroma + blue - red, 4 * chroma + red - green)
     sixths = torch.where(value == red, green - blue, after_green) / chroma.clamp(min=torch.finfo(images.dtype).tiny)
     starts = images.new_tensor((5.0, 3.0, 1.0)).view(1, 3, 1, 1)
-    places = (starts + sixths + 6 * turns.view(-1, 1, 1, 1)) % 6
-    return value - chroma * torch.minimum(places, 4 - places).clamp(0, 1)
+    offsets = (starts + sixths + 6 * turns.view(-1, 1, 1, 1)) % 6
+    return value - chroma * torch.minimum(offsets, 4 - offsets).clamp(0, 1)
 
 
 def blur(images: Tensor, sigma: Tensor, radius: int = 6) -> Tensor:
-    """Gaussian blur with a standard deviation for each image, pixels; 0 leaves it as it is. Float (N, 3, H, W)."""
+    """Blur images with a Gaussian.
+
+    Args:
+        images: float (N, 3, H, W).
+        sigma: standard deviation for each image (N,), pixels; 0 for no blur.
+        radius: of the kernel, pixels.
+    """
     offsets = torch.arange(-radius, radius + 1, device=images.device, dtype=images.dtype)
     kernels = torch.exp(-0.5 * (offsets / sigma.clamp(min=1e-3).view(-1, 1)).square())
     kernels = (kernels / kernels.sum(dim=1, keepdim=True)).repeat_interleave(3, dim=0)
@@ -150,15 +173,20 @@ def blur(images: Tensor, sigma: Tensor, radius: int = 6) -> Tensor:
 
 
 def partners(values: Tensor) -> Tensor:
-    """For each image of a batch, an even number, the one that it is mixed with: its neighbor in a pair, (N, …).
+    """Return for each image of a batch its mixing partner, the neighbor in its pair; (N, …) with even N.
 
-    Neighbors are random to each other, since a batch is drawn at random. UniMatch takes them from a second batch.
+    Neighbors are random, since a batch is drawn at random. UniMatch takes partners from a second batch.
     """
     return values.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
 
 
 def own_region(cut: Tensor, size: tuple[int, int]) -> Tensor:
-    """Where each mixed image shows itself and not its partner: bool (N, H, W); ``cut`` as in `Perturbation`."""
+    """Return where each mixed image shows itself and not its partner, bool (N, H, W).
+
+    Args:
+        cut: as in `Perturbation`, (N, 4).
+        size: (height, width).
+    """
     rows = torch.arange(size[0], device=cut.device).view(1, -1, 1)
     columns = torch.arange(size[1], device=cut.device).view(1, 1, -1)
     top, left, bottom, right = cut.view(-1, 4, 1, 1).unbind(1)
@@ -166,15 +194,25 @@ def own_region(cut: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def change(images: Tensor, perturbation: Perturbation) -> Tensor:
-    """Other colors and blur, but no piece of another; images float32 (N, 3, H, W), 0 to 1."""
+    """Change colors and blur, without mixing.
+
+    Args:
+        images: float32 (N, 3, H, W), 0 to 1.
+        perturbation: of the batch.
+    """
     with torch.autocast(images.device.type, enabled=False):  # pixels have more steps than bfloat16 between 0.5 and 1
         return blur(change_colors(images, perturbation), perturbation.blur)
 
 
 def perturb(images: Tensor, perturbation: Perturbation) -> tuple[Tensor, Tensor]:
-    """The student's images, float32 (N, 3, H, W), and where each shows itself, bool (N, H, W).
+    """Change colors, blur and mix.
 
-    ``images``: clean ones, float32 (N, 3, H, W), 0 to 1, an even number.
+    Args:
+        images: clean images, float32 (N, 3, H, W), 0 to 1, with even N.
+        perturbation: of the batch.
+
+    Returns:
+        The student's images, float32 (N, 3, H, W), and where each shows itself, bool (N, H, W).
     """
     changed = change(images, perturbation)
     region = own_region(perturbation.cut, images.shape[-2:])

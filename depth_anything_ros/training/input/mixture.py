@@ -1,4 +1,4 @@
-"""Several data sources as one (CutMix is in `augmentation`), in a shuffled order that is known for any position."""
+"""A shuffled mixture of data sources, with the sample at any position known. CutMix is in `augmentation`."""
 
 from __future__ import annotations
 
@@ -17,26 +17,39 @@ from depth_anything_ros.data.set_source import SetSource
 from depth_anything_ros.data.sets import find_set
 from depth_anything_ros.data.shard_source import ShardSource
 from depth_anything_ros.data.sources import Sample, Source
-from depth_anything_ros.training.configuration import SourceSettings
 from depth_anything_ros.training.input.sample_order import BlockOrder
+from depth_anything_ros.training.settings import SourceSettings
 
 log = logging.getLogger(__name__)
 
 MAX_DAMAGED = 20
-"""So many damaged samples one after the other are no accident."""
+"""Damaged samples in a row after which reading stops; so many are no accident."""
 
 
 def open_source(settings: SourceSettings, names: Path | None = None) -> Source:
-    """Opens one source; ``names``: where processes share its names. Raises `DataError` where it is absent or empty."""
+    """Open one source.
+
+    Args:
+        settings: the source.
+        names: a folder in which the processes of a machine share the dataset's file names, or None.
+
+    Raises:
+        DataError: the source does not exist or is empty.
+    """
     if settings.shards is not None:
         return ShardSource(settings.shards, settings.labels)
     if not settings.root.exists():
-        raise DataError(f"there is no {settings.root}")
+        raise DataError(f"{settings.root} does not exist; set the source's root to the dataset's folder")
     return SetSource(find_set(settings.set).select(settings.fields), settings.root, settings.limit, names)
 
 
 class Mixture:
-    """Sources one behind the other, as the papers have it: none is favored, each sample comes once an epoch."""
+    """Concatenated sources, as in the papers: every sample comes once in an epoch, whatever its source.
+
+    Args:
+        sources: the sources.
+        seed: of the order.
+    """
 
     def __init__(self, sources: Sequence[Source], seed: int) -> None:
         self.sources = sources
@@ -44,33 +57,39 @@ class Mixture:
         counts = [count for source in sources for count in source.blocks]
         self._order = BlockOrder(counts, seed)
         self._starts = np.concatenate([[0], np.cumsum(counts)])
-        # A byte a sample, which processes that are forked from this one share; pages come to be when they are written.
-        self._named = mmap.mmap(-1, len(self))
+        # One byte for each sample, shared by forked processes; the system allocates pages when they are written.
+        self._reported = mmap.mmap(-1, len(self))
 
     def __len__(self) -> int:
         return self._order.size
 
     def read(self, position: int, least_side: int = 0) -> Sample:
-        """The sample at a position, counted over all epochs; ``least_side`` as `Source.read` has it.
+        """Read the sample at a position.
 
-        For a damaged one, of which the log tells once a run, the one that comes next is given. Raises `DataError` where
-        many in a row are damaged, and `OSError` where a disk fails for longer than `with_retries` waits: another
-        sample in its place would make of the run another than it would be without.
+        A damaged sample is replaced by the next one; the log reports it once in a run.
+
+        Args:
+            position: counted over all epochs.
+            least_side: as for `Source.read`.
+
+        Raises:
+            DataError: many samples in a row are damaged.
+            OSError: a disk fails for longer than `with_retries` retries. Another sample would change the run's result.
         """
         for number in range(MAX_DAMAGED):
             block, index = self._order[position + number]
-            which = bisect_right(self._ends, block)
-            first = self._ends[which - 1] if which else 0
+            number_of_source = bisect_right(self._ends, block)
+            first = self._ends[number_of_source - 1] if number_of_source else 0
             try:
-                return with_retries(self.sources[which].read, block - first, index, least_side)
+                return with_retries(self.sources[number_of_source].read, block - first, index, least_side)
             except DataError as error:
                 reraise_disk_error(error)
-                self._name_once(int(self._starts[block]) + index, error)
+                self._report_once(int(self._starts[block]) + index, error)
                 last = error
-        raise DataError(f"{MAX_DAMAGED} samples one after the other cannot be read, the last because {last}")
+        raise DataError(f"{MAX_DAMAGED} samples in a row cannot be read, the last one because {last}")
 
-    def _name_once(self, sample: int, error: DataError) -> None:
-        """Says what is left out, unless this process or another that reads for it has done so in an earlier epoch."""
-        if not self._named[sample]:
-            self._named[sample] = 1
+    def _report_once(self, sample: int, error: DataError) -> None:
+        """Log a damaged sample, unless this process or another reading process has done so in an earlier epoch."""
+        if not self._reported[sample]:
+            self._reported[sample] = 1
             log.warning("left out: %s", error)

@@ -1,7 +1,7 @@
-"""Images that are scored are not trained on: they are found by what their files hold, wherever else they lie.
+"""Keep scored images out of training. Images are compared by the content of their files, wherever these are.
 
-Sizes of files are compared first, which needs no image to be read; where two agree, SHA-256. So a picture is known
-again in a folder, in shards or in an archive, under any name; one that was encoded anew is not.
+Sizes of files are compared first, without reading an image; where two agree, SHA-256. So an image is recognized in a
+folder, in shards or in an archive, under any name. An image that was encoded again is not recognized.
 """
 
 from __future__ import annotations
@@ -33,24 +33,28 @@ from depth_anything_ros.zoo.cache import cache_directory
 
 log = logging.getLogger(__name__)
 
-NAMED = 5
-"""So many images that are in two places are named."""
+MAX_NAMED = 5
+"""Shared images that a message names."""
 MANY_BLOCKS = 64
-"""A source of more blocks is gone through by several processes, and what was found is kept in the cache."""
+"""A source with more blocks is compared by several processes, and the result is cached."""
+VALIDATION = "held out"
+"""Role of validation images. Cached comparisons of earlier releases use this name."""
+ROLE_NAMES = {VALIDATION: "validation", "evaluation": "evaluation"}
+"""Names of roles in messages."""
 
 Sources = dict[str, list[Source]]
 """Opened sources by kind: "labeled", "unlabeled", "validation", "evaluation"."""
 
 
 class Kept(NamedTuple):
-    """One image that is kept apart, and for what: "held out" or "evaluation"."""
+    """One image that is kept out of training. ``role``: `VALIDATION` or "evaluation"."""
 
     role: str
     name: str
 
 
 class Shared(NamedTuple):
-    """One image of a source that is kept apart elsewhere."""
+    """One image of a source that is also among the images that are kept apart."""
 
     block: int
     index: int
@@ -58,53 +62,67 @@ class Shared(NamedTuple):
 
 
 class KeptApart:
-    """Images that nothing may be learned from, told by their files.
+    """Images that must not be trained on, identified by the content of their files.
 
-    ``described``: tells these from any others, by versions of their sources.
+    ``described``: identifies this set of images, by the versions of their sources.
     """
 
     def __init__(self) -> None:
         self.described: list[str] = []
-        # Without names, of which there may be millions.
-        self._places: dict[int, list[tuple[str, Source, int, int]]] = defaultdict(list)
+        # Without file names, since there may be millions.
+        self._indices: dict[int, list[tuple[str, Source, int, int]]] = defaultdict(list)
         self._digests: dict[int, dict[bytes, Kept]] = {}
 
-    def add(self, role: str, source: Source, places: Iterable[tuple[int, int]] | None = None) -> None:
-        """Adds images of a source, by block and index; all, where ``places`` is None."""
-        if places is None:
+    def add(self, role: str, source: Source, indices: Iterable[tuple[int, int]] | None = None) -> None:
+        """Add images of a source.
+
+        Args:
+            role: `VALIDATION` or "evaluation".
+            source: the source.
+            indices: (block, index) of the images; None for all.
+        """
+        if indices is None:
             self.described.append(f"{role}: {name_and_version(source)}")
             for block, sizes in enumerate(source.image_sizes()):
                 for index, size in enumerate(sizes):
                     self._add(role, source, block, index, int(size))
             return
-        places = list(places)
-        self.described.append(f"{role}: {places} of {name_and_version(source)}")
-        for block, index in places:
+        indices = list(indices)
+        self.described.append(f"{role}: {indices} of {name_and_version(source)}")
+        for block, index in indices:
             self._add(role, source, block, index, len(_content(source, block, index) or b""))
 
     def _add(self, role: str, source: Source, block: int, index: int, size: int) -> None:
         if size:
-            self._places[size].append((role, source, block, index))
+            self._indices[size].append((role, source, block, index))
 
     @property
     def sizes(self) -> np.ndarray:
-        """Bytes of the files, int64 (N,)."""
-        return np.fromiter(self._places, np.int64, len(self._places))
+        """Sizes of the files in bytes, int64 (N,)."""
+        return np.fromiter(self._indices, np.int64, len(self._indices))
 
     def find(self, content: bytes) -> Kept | None:
-        """The image whose file holds this."""
+        """Return the image with this file content, or None."""
         if len(content) not in self._digests:
             self._digests[len(content)] = dict(self._digests_of(len(content)))
         return self._digests[len(content)].get(hashlib.sha256(content).digest())
 
     def _digests_of(self, size: int) -> Iterator[tuple[bytes, Kept]]:
-        for role, source, block, index in self._places.get(size, ()):
+        for role, source, block, index in self._indices.get(size, ()):
             if (content := _content(source, block, index)) is not None:
                 yield hashlib.sha256(content).digest(), Kept(role, source.sample_name(block, index))
 
 
-class Rest:
-    """A source without some of its samples; ``taken`` counts them. Raises `DataError` where none is left."""
+class Remainder:
+    """A source without some of its samples; ``taken`` is their number.
+
+    Args:
+        source: the whole source.
+        shared: the samples to leave out.
+
+    Raises:
+        DataError: no sample is left.
+    """
 
     def __init__(self, source: Source, shared: Sequence[Shared]) -> None:
         taken = defaultdict(set)
@@ -119,36 +137,41 @@ class Rest:
         if not any(self.blocks):
             first = shared[0]
             raise DataError(
-                f"nothing of {source.name} is left to train on: all of its images are kept apart, such as "
-                f"{source.sample_name(first.block, first.index)} ({first.kept.role}: {first.kept.name}): give other "
-                "images, or train on these too with data.overlap=allow"
+                f"no image of {source.name} is left to train on: all of them are kept apart, such as "
+                f"{source.sample_name(first.block, first.index)} ({ROLE_NAMES[first.kept.role]}: {first.kept.name}): "
+                "give other images, or train on these too with data.overlap=allow"
             )
 
     def _index(self, block: int, index: int) -> int:
         return self._left[block][index] if block in self._left else index
 
     def read(self, block: int, index: int, least_side: int = 0) -> Sample:
-        """As the source reads it."""
+        """Read a sample; see `Source.read`."""
         return self._source.read(block, self._index(block, index), least_side)
 
     def sample_name(self, block: int, index: int) -> str:
-        """The source's."""
+        """Return a sample's name; see `Source.sample_name`."""
         return self._source.sample_name(block, self._index(block, index))
 
     def image_file(self, block: int, index: int) -> bytes:
-        """The source's."""
+        """Return the content of an image's file; see `Source.image_file`."""
         return self._source.image_file(block, self._index(block, index))
 
     def image_sizes(self, run: Map = map) -> Iterator[np.ndarray]:
-        """The source's, of what is left."""
+        """Yield the remaining file sizes of each block; see `Source.image_sizes`."""
         for block, sizes in enumerate(self._source.image_sizes(run)):
             yield sizes[self._left[block]] if block in self._left and len(sizes) else sizes
 
 
 def keep_apart(configuration: StageConfiguration, sources: Sources) -> Sources:
-    """The sources of which nothing that is held out, or scored afterwards, is trained on; see ``data.overlap``.
+    """Return the sources without training images that are also for validation or evaluation; see ``data.overlap``.
 
-    Raises `DataError`, which names images and counts them, where some are and that is not allowed.
+    Args:
+        configuration: the stage's settings.
+        sources: the opened sources by kind.
+
+    Raises:
+        DataError: there are such images and ``data.overlap`` is "refuse"; the message names and counts them.
     """
     settings = configuration.data
     if settings.overlap == "allow":
@@ -156,60 +179,71 @@ def keep_apart(configuration: StageConfiguration, sources: Sources) -> Sources:
     apart = KeptApart()
     for source in sources["evaluation"]:
         apart.add("evaluation", source)
-    validation = _cleared(sources, ("validation",), apart, configuration)
-    for which, places in choose(validation["validation"], settings.validation_images).items():
-        source = validation["validation"][which]
-        apart.add("held out", source, (block_and_index(source, number) for number in places))
-    return _cleared(validation, ("labeled", "unlabeled"), apart, configuration)
+    validation = _without_shared(sources, ("validation",), apart, configuration)
+    for number, samples in choose(validation["validation"], settings.validation_images).items():
+        source = validation["validation"][number]
+        apart.add(VALIDATION, source, (block_and_index(source, sample) for sample in samples))
+    return _without_shared(validation, ("labeled", "unlabeled"), apart, configuration)
 
 
-def _cleared(sources: Sources, kinds: Sequence[str], apart: KeptApart, configuration: StageConfiguration) -> Sources:
-    """The sources, those of these kinds without what is kept apart."""
-    cleared, found = dict(sources), []
+def _without_shared(
+    sources: Sources, kinds: Sequence[str], apart: KeptApart, configuration: StageConfiguration
+) -> Sources:
+    """Return the sources; those of these kinds without the images that are kept apart."""
+    result, problems = dict(sources), []
     for kind in kinds if len(apart.sizes) else ():
-        cleared[kind] = []
+        result[kind] = []
         for source in sources[kind]:
             shared = shared_with(source, apart, configuration.data.workers)
             if shared and configuration.data.overlap == "take_out":
-                source = Rest(source, shared)
+                source = Remainder(source, shared)
             elif shared:
-                found.append(_in_words(kind, source, shared))
-            cleared[kind].append(source)
-    if found:
+                problems.append(_overlap_text(kind, source, shared))
+            result[kind].append(source)
+    if problems:
         raise DataError(
-            f"{'; '.join(found)}: give other images (docs/data.md has the splits of sets), or train on the rest alone "
-            "with data.overlap=take_out"
+            f"{'; '.join(problems)}: give other images (docs/data.md has the splits of datasets), or train on the "
+            "others only, with data.overlap=take_out"
         )
-    return cleared
+    return result
 
 
-def _in_words(kind: str, source: Source, shared: Sequence[Shared]) -> str:
+def _overlap_text(kind: str, source: Source, shared: Sequence[Shared]) -> str:
     count = sum(source.blocks)
-    names = [f"{source.sample_name(one.block, one.index)} ({one.kept.role}: {one.kept.name})" for one in shared[:NAMED]]
-    more = f" and {len(shared) - NAMED} more" if len(shared) > NAMED else ""
-    roles = " or ".join(sorted({one.kept.role for one in shared}))
-    return f"{len(shared)} of {count} images of {source.name} ({kind}) are {roles} too: {', '.join(names)}{more}"
+    names = [
+        f"{source.sample_name(one.block, one.index)} ({ROLE_NAMES[one.kept.role]}: {one.kept.name})"
+        for one in shared[:MAX_NAMED]
+    ]
+    more = f" and {len(shared) - MAX_NAMED} more" if len(shared) > MAX_NAMED else ""
+    roles = " or ".join(sorted({ROLE_NAMES[one.kept.role] for one in shared}))
+    return f"{len(shared)} of {count} images of {source.name} ({kind}) are {roles} images too: {', '.join(names)}{more}"
 
 
 def shared_with(source: Source, apart: KeptApart, workers: int) -> list[Shared]:
-    """The images of a source that are kept apart elsewhere."""
+    """Return the images of a source that are kept apart.
+
+    Args:
+        source: the source.
+        apart: the images that are kept apart.
+        workers: most processes that compare; a source with many blocks uses them, and its result is cached.
+    """
     if len(source.blocks) <= MANY_BLOCKS:
         return _compare(source, apart, map)
     described = json.dumps([name_and_version(source), sorted(apart.described)])
     path = cache_directory() / "overlap" / f"{hashlib.sha256(described.encode()).hexdigest()}.json"
-    with _locked(path):  # the other processes of a run wait for the first to have compared
+    with _locked(path):  # other processes of the run wait for the first one's result
         if path.exists():
             return [Shared(block, index, Kept(*kept)) for block, index, kept in json.loads(path.read_text())]
         with _processes(min(workers, usable_cores())) as run:
             found = _compare(source, apart, run)
-        with suppress(OSError):  # it is compared again the next time then
+        with suppress(OSError):  # without a cache the next run compares again
             atomic_write(path, json.dumps(found).encode())
         return found
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Keeps other processes out; where files cannot be locked or written, all of them do the same work."""
+    """Lock the file against other processes; without locks, or on a read-only disk, each does the same work."""
     with ExitStack() as stack:
         with suppress(OSError):
             stack.enter_context(locked(path))
@@ -225,7 +259,7 @@ def _processes(count: int) -> Iterator[Map]:
     try:
         yield pool.map
     finally:
-        pool.shutdown(cancel_futures=True)  # which who was asked to stop does not wait for
+        pool.shutdown(cancel_futures=True)  # a stopped run does not wait for the rest
 
 
 def _compare(source: Source, apart: KeptApart, run: Map) -> list[Shared]:
@@ -238,12 +272,12 @@ def _compare(source: Source, apart: KeptApart, run: Map) -> list[Shared]:
             if content is not None and (kept := apart.find(content)) is not None:
                 found.append(Shared(block, index, kept))
     if not is_known:
-        log.warning("%s: its images are no files, and were not compared with what is held out", source.name)
+        log.warning("%s: its images are not files, so they were not compared with the validation images", source.name)
     return found
 
 
 def _content(source: Source, block: int, index: int) -> bytes | None:
-    """An image's file; None where it is damaged, which whoever reads it will name. Raises `OSError` of a lost disk."""
+    """Return an image's file; None if it is damaged, which reading reports later. Raise `OSError` of a lost disk."""
     try:
         return with_retries(source.image_file, block, index)
     except DataError as error:

@@ -1,4 +1,4 @@
-"""Batches in shared memory, on their way from the processes that read them to the one that trains."""
+"""Batches in shared memory, sent from the reading processes to the training process."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from depth_anything_ros.training.input.batches import Batch
+    from depth_anything_ros.training.input.batch import Batch
 
-MORE_OF_IT = "lower data.workers, or give a container more of /dev/shm (docker run --shm-size)"
+ENLARGE_SHARED_MEMORY = "lower data.workers, or give the container more /dev/shm (docker run --shm-size)"
 
 
 class SharedMemoryError(RuntimeError):
-    """Shared memory does not hold a batch; the message says what to change."""
+    """Shared memory is too small for a batch; the message has the fix."""
 
 
 def in_shared_memory(batch: Batch) -> Batch | SharedMemoryError:
-    """The batch in shared memory, or what to raise where that is full.
+    """Move a batch to shared memory; return it, or the error to raise if shared memory is full.
 
-    PyTorch would move it there in a thread of the reading process, which prints an error and sends nothing: the process
-    that trains would wait for ever.
+    PyTorch would move it in a thread of the reading process, which prints an error and sends nothing. The training
+    process would then wait forever.
     """
     try:
         return batch.map(Tensor.share_memory_)
     except RuntimeError as error:
-        return SharedMemoryError(f"shared memory does not hold the batches that are read ahead ({error}): {MORE_OF_IT}")
+        return SharedMemoryError(
+            f"shared memory is too small for the batches read ahead ({error}): {ENLARGE_SHARED_MEMORY}"
+        )

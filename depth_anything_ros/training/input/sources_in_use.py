@@ -1,4 +1,4 @@
-"""The sources of a stage: opened, checked for what would be left unused, and listed with what is used of each."""
+"""The sources of a stage: opened, checked for unused data, and listed with the images that are used."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from depth_anything_ros.data.sets import ALL_SETS
 from depth_anything_ros.data.shard_source import ShardSource
 from depth_anything_ros.data.sources import CLASSES, EmptySetError, Source, block_and_index
 from depth_anything_ros.data.splits import TEST
-from depth_anything_ros.training.configuration import SourceSettings, StageConfiguration
+from depth_anything_ros.training.configuration import StageConfiguration
 from depth_anything_ros.training.input.mixture import open_source
 from depth_anything_ros.training.input.overlap import Sources
+from depth_anything_ros.training.settings import SourceSettings
 from depth_anything_ros.training.validation.choice import shares
 
 log = logging.getLogger(__name__)
@@ -22,10 +23,15 @@ KINDS = ("labeled", "unlabeled", "validation", "evaluation")
 
 
 def open_sources(configuration: StageConfiguration, names: Path | None = None) -> Sources:
-    """Opens every source that a stage names, by kind. ``names``: a folder in which processes share the names of sets.
+    """Open every source of a stage, by kind.
 
-    Raises `DataError` for what is absent, for what would be left unused unless ``data.allow`` names it, and for
-    labeled and held-out sources of which nothing is known.
+    Args:
+        configuration: the stage's settings.
+        names: a folder in which the processes of a machine share the datasets' file names, or None.
+
+    Raises:
+        DataError: a source does not exist, would be unused without permission in ``data.allow``, or is labeled or
+            for validation and has no labels.
     """
     check_labels(configuration)
     sources: Sources = {kind: [] for kind in KINDS}
@@ -37,13 +43,16 @@ def open_sources(configuration: StageConfiguration, names: Path | None = None) -
             except EmptySetError as error:
                 if kind != "evaluation":
                     raise
-                log.warning("%s: training is not kept from any image of this evaluation source", error)
+                log.warning("%s: the images of this evaluation source are not kept out of training", error)
                 continue
             _check_shards(source, configuration)
             if kind == "labeled":
                 _check_known(source, configuration)
             elif kind == "validation" and not source.annotation:
-                raise DataError(f"no sample of {source.name} has known depth or classes, so that nothing can be scored")
+                raise DataError(
+                    f"no sample of {source.name} has depth or classes, so it cannot be used for validation; remove it "
+                    "from data.validation"
+                )
             if kind != "evaluation":
                 _warn_of_test_images(kind, source)
             sources[kind].append(source)
@@ -51,7 +60,7 @@ def open_sources(configuration: StageConfiguration, names: Path | None = None) -
 
 
 def check_labels(configuration: StageConfiguration) -> None:
-    """Raises `DataError` where labels, or a teacher, would be left unused and ``data.allow`` does not say so."""
+    """Raise `DataError` if labels, or a teacher, would be unused without permission in ``data.allow``."""
     named = configuration.data.unlabeled
     labels = [source for source in named if source.labels is not None]
     if configuration.teacher is None or not labels:
@@ -59,20 +68,20 @@ def check_labels(configuration: StageConfiguration) -> None:
     teacher, allowed = configuration.teacher.model, configuration.data.allow
     if len(labels) == len(named) and "unused_teacher" not in allowed:
         raise DataError(
-            f"all unlabeled sources carry labels, and the teacher {teacher} is not used: leave teacher or the labels "
-            "out, or say data.allow=[unused_teacher]"
+            f"all unlabeled sources have labels, so the teacher {teacher} is unused: remove teacher or the labels, or "
+            "set data.allow=[unused_teacher]"
         )
     if len(labels) < len(named) and "unused_labels" not in allowed:
         folders = ", ".join(str(source.labels) for source in labels)
         raise DataError(
-            f"{len(labels)} of {len(named)} unlabeled sources have labels ({folders}), which are not used, since the "
-            f"teacher {teacher} labels all: give labels of all and no teacher, leave them out, or say "
+            f"{len(labels)} of {len(named)} unlabeled sources have labels ({folders}), which are unused, since the "
+            f"teacher {teacher} labels all: give labels for all and no teacher, remove these labels, or set "
             "data.allow=[unused_labels]"
         )
 
 
 def _used(kind: str, settings: SourceSettings, configuration: StageConfiguration) -> SourceSettings:
-    """The settings without labels that a teacher makes anew."""
+    """Return the settings, without labels that a teacher makes again."""
     is_unused = kind == "unlabeled" and not configuration.carry_labels
     return settings.model_copy(update={"labels": None}) if is_unused else settings
 
@@ -89,12 +98,12 @@ def _check_shards(source: Source, configuration: StageConfiguration) -> None:
 
 
 def _warn_of_test_images(kind: str, source: Source) -> None:
-    """Says where a known set is used with what papers score."""
+    """Warn if a known dataset is used together with its test images."""
     declared = ALL_SETS.get(source.name)
     if declared is not None and TEST in declared.split_names and "split" not in source.fields:
         log.warning(
-            "%s (%s) is not narrowed to a split: what papers score on it may be in there; see `fields` and `data pack "
-            "--fields split=train`",
+            "%s (%s) is not narrowed to a split, so it may contain the images that papers score; see `fields` and "
+            "`data pack --fields split=train`",
             *(source.name, kind),
         )
 
@@ -103,21 +112,31 @@ def _check_known(source: Source, configuration: StageConfiguration) -> None:
     first = source.sample_name(*block_and_index(source, 0))
     if configuration.stage == "segment":
         if source.annotation != CLASSES:
-            raise DataError(f"{first} has no classes, so that nothing can be segmented")
+            raise DataError(f"{first} has no classes: the stage segment needs labeled images with classes")
     elif source.annotation in ("", CLASSES):
-        raise DataError(f"{first} has no depth, so that it is of no use as labeled")
+        raise DataError(f"{first} has no depth: labeled images need depth")
 
 
 def is_scored(source: Source, configuration: StageConfiguration) -> bool:
-    """Whether what is known of a source's images can be scored by a stage: meters need depth in meters."""
+    """Return whether a stage can score a source's images: meters need depth in meters.
+
+    Args:
+        source: the source.
+        configuration: the stage's settings.
+    """
     if configuration.stage == "segment":
         return source.annotation == CLASSES
     return source.is_metric if configuration.stage == "metric" else source.annotation not in ("", CLASSES)
 
 
 def sources_table(configuration: StageConfiguration, sources: Sources) -> str:
-    """What is used of each source, a line each: its images, what is known of them, its part of every step."""
-    rows = [("", "source", "images", "known of them", "in each step")]
+    """Return a table with one line for each source: its images, its labels, and its share of every step.
+
+    Args:
+        configuration: the stage's settings.
+        sources: the opened sources by kind.
+    """
+    rows = [("", "source", "images", "labels", "in each step")]
     for kind in ("labeled", "unlabeled"):
         total = sum(sum(source.blocks) for source in sources[kind])
         of_step = getattr(configuration.data, f"{kind}_batch_size")
@@ -130,7 +149,7 @@ def sources_table(configuration: StageConfiguration, sources: Sources) -> str:
     for source, size, share in zip(
         sources["validation"], sizes, shares(sizes, configuration.data.validation_images), strict=True
     ):
-        rows.append(("held out", source.name, f"{share} of {size}", source.annotation or "nothing", ""))
+        rows.append(("validation", source.name, f"{share} of {size}", source.annotation or "nothing", ""))
     for source in sources["evaluation"]:
         known = (source.annotation or "nothing") + ("" if is_scored(source, configuration) else ", not scored")
         rows.append(("evaluation", source.name, str(sum(source.blocks)), known, ""))

@@ -1,1 +1,1 @@
-"""What each stage minimizes."""
+"""The losses of each stage."""

@@ -1,8 +1,8 @@
-"""Compression: an encoder that was cut out of a larger one learns what that one says, and a decoder depth from it.
+"""Compression: an encoder cut out of a larger one learns its features, and a decoder learns depth from them.
 
-Depth does not reach the encoder: its loss on small batches is so noisy beside the features that it would undo what they
-teach (measured: after 700 steps of both, features stood where 60 steps of features alone had brought them). A stage
-*teacher* that starts from the result then trains both end to end.
+The depth loss does not reach the encoder. On small batches it is so noisy compared to the feature loss that it would
+undo what the features teach (measured: after 700 steps with both, features were where 60 steps of features alone had
+brought them). A stage *teacher* that starts from the result then trains both end to end.
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from depth_anything_ros.model.checkpoints import load_encoder
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.model.encoder import VisionTransformer
 from depth_anything_ros.model.weight_files import CheckpointError
-from depth_anything_ros.training.configuration import LossSettings, NetworkSettings
 from depth_anything_ros.training.initial_network import (
     init_decoder_bias,
     is_larger,
     slice_encoder_from_file,
     weights_file,
 )
-from depth_anything_ros.training.input.batches import Batch
+from depth_anything_ros.training.input.batch import Batch
 from depth_anything_ros.training.input.pixels import normalize
 from depth_anything_ros.training.objectives.losses import feature_alignment_loss
-from depth_anything_ros.training.objectives.stage_objectives import Objective, labeled_loss, shown
+from depth_anything_ros.training.objectives.stage_objectives import Objective, augmented, labeled_loss
+from depth_anything_ros.training.settings import LossSettings, NetworkSettings
 from depth_anything_ros.zoo.encoders import PATCH_SIZE
 
 
 class LargerEncoder(nn.Module):
-    """A pretrained encoder that does not learn; gives its residual stream in the coordinates of the one cut from it.
+    """A frozen pretrained encoder; returns its residual stream in the coordinates of the encoder cut from it.
 
     Args:
-        encoder: the larger one.
-        matrix: float32 (D_large, D_small), as `slice_encoder` gives it.
-        taps: indices of the blocks whose output is given.
+        encoder: the larger encoder.
+        matrix: float32 (D_large, D_small), from `slice_encoder`.
+        taps: indices of the blocks whose output is returned.
     """
 
     def __init__(self, encoder: VisionTransformer, matrix: Tensor, taps: Sequence[int]) -> None:
@@ -47,7 +47,7 @@ class LargerEncoder(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Normalized images (N, 3, H, W) to the patch tokens float32 (N, L, D_small) behind each tapped block."""
+        """Return the patch tokens after each tapped block, float32 (N, L, D_small), of normalized images."""
         tokens = self.encoder.embed(images)
         tapped = []
         for index, block in enumerate(self.encoder.blocks[: max(self.taps) + 1]):
@@ -59,7 +59,7 @@ class LargerEncoder(nn.Module):
 
 
 class CompressionObjective(Objective):
-    """Features of the larger encoder at every tap, and depth of labeled images from what the smaller one gives."""
+    """Features of the larger encoder at every tap, and depth of labeled images from the smaller encoder's features."""
 
     def __init__(self, network: DepthAnything, settings: LossSettings, larger: LargerEncoder) -> None:
         super().__init__()
@@ -68,9 +68,9 @@ class CompressionObjective(Objective):
         self.larger = larger
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The losses "labeled", of the decoder alone, and "features", of the encoder alone."""
+        """Return the losses "labeled" (of the decoder alone) and "features" (of the encoder alone)."""
         labeled, network = batch.labeled, self.network
-        images = normalize(shown(labeled))
+        images = normalize(augmented(labeled))
         rows, columns = (side // PATCH_SIZE for side in images.shape[-2:])
         tapped = network.pretrained(images, network.taps)
         prediction = network.depth_head([tokens.detach() for tokens in tapped], rows, columns).squeeze(1)
@@ -85,17 +85,22 @@ class CompressionObjective(Objective):
 
 
 def start_compression(settings: NetworkSettings, pixels: Tensor) -> tuple[DepthAnything, LargerEncoder]:
-    """A network whose encoder is cut out of the one that ``settings.start`` names, and that one.
+    """Build the network, with an encoder cut out of the larger one, and return both.
 
-    ``pixels``: RGB uint8 (N, H, W, 3), images on which it is decided what is cut away. Raises `CheckpointError` where
-    there is nothing to cut away.
+    Args:
+        settings: the network's settings; ``start`` is the larger encoder.
+        pixels: RGB uint8 (N, H, W, 3), images that decide which parts of the larger encoder are kept.
+
+    Raises:
+        CheckpointError: the start encoder is not larger.
     """
     network = DepthAnything(settings.encoder, settings.version)
     init_decoder_bias(network)
     larger = load_encoder(weights_file(settings.start)).eval()
     if not is_larger(larger, network.pretrained):
         raise CheckpointError(
-            f"{settings.start}: its encoder is no larger than {settings.encoder}: nothing to compress"
+            f"{settings.start}: its encoder is not larger than {settings.encoder}, so there is nothing to compress; "
+            "choose a larger start"
         )
     matrix = slice_encoder_from_file(settings.start, larger, network.pretrained, pixels)
     return network, LargerEncoder(larger, matrix, network.taps)

@@ -1,8 +1,8 @@
-"""Losses on inverse depth that know neither scale nor shift, on meters, and the alignment of features.
+"""Losses on inverse depth without scale and shift, losses on meters, and the alignment of features.
 
-Each gives a loss for each image (N,), 0 where nothing is known of it. What is minimized is the mean over the images of
-a step, so that a step learns the same however its images are spread over devices. All compute in float32 at least,
-whatever they are given; all are safe on sparse and empty masks.
+Each returns one loss for each image (N,), 0 if nothing is known of it. The mean over the images of a step is minimized,
+so that a step learns the same however its images are spread over devices. All compute in float32 or better, and accept
+sparse and empty masks.
 """
 
 from __future__ import annotations
@@ -13,20 +13,26 @@ import torch
 from torch import Tensor
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Prediction, target (N, H, W) and mask to a loss for each image (N,)."""
+"""(prediction (N, H, W), target (N, H, W), mask) -> one loss for each image (N,)."""
 
 MIN_SPREAD = 1e-6
 MIN_DEPTH = 1e-9
-"""Meters; far below what means anything, since a prediction that is cut off there would learn no more."""
+"""Meters; far below any real depth, because a prediction that is clipped here gets no gradient."""
 
 
 def normalize(maps: Tensor, mask: Tensor) -> Tensor:
-    """Removes each map's own shift and scale: ``(d - median(d)) / mean(|d - median(d)|)`` over its valid pixels.
+    """Remove each map's shift and scale: ``(d - median(d)) / mean(|d - median(d)|)`` over its valid pixels.
 
     Depth Anything (arXiv 2401.10891) eq. 2, 3; MiDaS (TPAMI 2022) eq. 5, 6. The median of an even number of pixels is
-    the lower of the two in the middle, as in PyTorch. MiDaS' released code takes the median over the whole map with
-    zeros where it is invalid; here it is over valid pixels, as in the equation. ``maps`` and ``mask`` (bool) are
-    (N, H, W). Invalid pixels come out as 0, and so does a whole map without valid pixels.
+    the lower of the two middle ones, as in PyTorch. MiDaS' released code takes the median over the whole map with zeros
+    at invalid pixels; here it is over valid pixels, as in the equation.
+
+    Args:
+        maps: (N, H, W).
+        mask: bool (N, H, W), the valid pixels.
+
+    Returns:
+        (N, H, W), float32 or better, 0 at invalid pixels.
     """
     flat = maps.to(torch.promote_types(maps.dtype, torch.float32)).flatten(1)
     valid = mask.flatten(1)
@@ -37,32 +43,47 @@ def normalize(maps: Tensor, mask: Tensor) -> Tensor:
 
 
 def mean_of_each(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean over each map's valid pixels (N,); 0 for a map without any."""
+    """Return the mean over each map's valid pixels, 0 for a map without any.
+
+    Args:
+        values: (N, H, W).
+        mask: bool (N, H, W), the valid pixels.
+
+    Returns:
+        (N,).
+    """
     return _share_of_each(values, mask, mask)
 
 
 def _share_of_each(values: Tensor, counted: Tensor, mask: Tensor) -> Tensor:
-    """The sum over each map's counted values, divided by the number of its valid pixels (N,); 0 without any."""
+    """Return the sum of each map's counted values divided by the number of its valid pixels (N,); 0 without any."""
     sums = values.masked_fill(~counted, 0.0).flatten(1).sum(dim=1)
     return sums / mask.flatten(1).sum(dim=1).clamp(min=1)
 
 
 def affine_invariant_loss(prediction: Tensor, target: Tensor, mask: Tensor, trimmed: float = 0.0) -> Tensor:
-    """Mean absolute difference of the normalized maps: Depth Anything eq. 1.
+    """Return the mean absolute difference of the normalized maps: Depth Anything eq. 1.
 
-    ``prediction`` and ``target`` are inverse depth (N, H, W); ``mask`` (bool) says where the target is known.
-    ``trimmed``: the share of each map's valid pixels that is left out, those with the largest differences, which are
-    taken for errors of the target: 0.2 in MiDaS eq. 7, 0.1 in Depth Anything V2 (arXiv 2406.09414) on pseudo-labels.
-    As in MiDaS eq. 7 what is left is divided by the number of all valid pixels, not of those that are left. MiDaS
-    divides by twice that number, Depth Anything eq. 1 does not. MiDaS' released code sorts the pixels of all images of
-    a batch together; here those of each image are sorted, as in the equation.
+    As in MiDaS eq. 7 the sum is divided by the number of all valid pixels, including the dropped ones. MiDaS divides by
+    twice that number, Depth Anything eq. 1 does not. MiDaS' released code sorts the pixels of all images of a batch
+    together; here the pixels of each image are sorted, as in the equation.
+
+    Args:
+        prediction: inverse depth (N, H, W).
+        target: inverse depth (N, H, W).
+        mask: bool (N, H, W), where the target is known.
+        trimmed: fraction of each map's valid pixels to drop. The pixels with the largest differences count as errors of
+            the target: 0.2 in MiDaS eq. 7, 0.1 in Depth Anything V2 (arXiv 2406.09414) on pseudo-labels.
+
+    Returns:
+        (N,).
     """
     difference = (normalize(prediction, mask) - normalize(target, mask)).abs()
     return _share_of_each(difference, _without_largest(difference, mask, trimmed), mask)
 
 
 def _without_largest(difference: Tensor, mask: Tensor, share: float) -> Tensor:
-    """The mask without that share of each map's valid pixels, rounded down, where the difference is largest."""
+    """Return the mask without that fraction of each map's valid pixels, rounded down, with the largest differences."""
     if share == 0:
         return mask
     valid = mask.flatten(1)
@@ -75,13 +96,22 @@ def _without_largest(difference: Tensor, mask: Tensor, share: float) -> Tensor:
 
 
 def gradient_matching_loss(prediction: Tensor, target: Tensor, mask: Tensor, scales: int = 4) -> Tensor:
-    """Differences of neighboring residuals at several subsamplings: MiDaS eq. 11, R being that of its eq. 5, 6.
+    """Return the differences of neighboring residuals at several subsamplings: MiDaS eq. 11, with R from its eq. 5, 6.
 
-    Sharpens edges: a residual that is constant on either side of an edge costs only at the edge. The differences of
-    pixels that are both valid are summed, and divided by M, the number of valid pixels. The equation has one M, though
-    a subsampling has fewer pixels; MiDaS' released code takes for each the number of its own, and so does this. On a
-    sparse mask few pixels have a valid neighbor, and the loss is small. The released code takes M over the whole
+    It sharpens edges: a residual that is constant on either side of an edge costs only at the edge. The differences
+    between valid neighbors are summed and divided by M, the number of valid pixels. The equation has one M, though a
+    subsampling has fewer pixels; MiDaS' released code uses the number at each subsampling, and so does this function.
+    On a sparse mask few pixels have a valid neighbor, and the loss is small. The released code takes M over the whole
     batch; here it is each image's. Depth Anything V2 adds twice this loss to `affine_invariant_loss`.
+
+    Args:
+        prediction: inverse depth (N, H, W).
+        target: inverse depth (N, H, W).
+        mask: bool (N, H, W), where the target is known.
+        scales: number of subsamplings: every pixel, every second, every fourth, ...
+
+    Returns:
+        (N,).
     """
     residual = normalize(prediction, mask) - normalize(target, mask)
     total = residual.new_zeros(len(residual))
@@ -102,11 +132,19 @@ def cut_and_mixed_loss(
     region: Tensor,
     masks: tuple[Tensor, Tensor],
 ) -> Tensor:
-    """A loss of images that are mixed of two: Depth Anything eq. 6 to 8.
+    """Return the loss of images that are mixed from two: Depth Anything eq. 6 to 8.
 
-    Two images share neither scale nor shift, so that each region is compared by itself; its loss has the weight of its
-    area. ``prediction`` (N, H, W) is of the mixed images, ``targets`` and ``masks`` (bool) of the two that they are
-    mixed of, ``region`` (bool) says where the first is seen: everywhere in an image that is not mixed.
+    The two images have different scales and shifts, so each region has a loss of its own, weighted by its area.
+
+    Args:
+        loss: the loss of a region.
+        prediction: (N, H, W), for the mixed images.
+        targets: of the first and the second image, (N, H, W) each.
+        region: bool (N, H, W), where the first image is visible; everywhere in an image that is not mixed.
+        masks: where the targets are known, bool (N, H, W) each.
+
+    Returns:
+        (N,).
     """
     parts = zip(targets, masks, (region, ~region), strict=True)
     return sum(
@@ -115,11 +153,20 @@ def cut_and_mixed_loss(
 
 
 def scale_invariant_log_loss(prediction: Tensor, target: Tensor, mask: Tensor, variance: float = 0.5) -> Tensor:
-    """SILog on meters (N, H, W): ``sqrt(mean(g^2) - variance * mean(g)^2)``, g = ln prediction - ln target.
+    """Return SILog: ``sqrt(mean(g^2) - variance * mean(g)^2)``, g = ln prediction - ln target.
 
     Eigen et al. (NIPS 2014) eq. 4, with the root that BTS and Depth Anything's metric fine-tuning take. Means are over
-    an image; the published code takes them over all that one GPU happens to hold. A prediction may underflow: it
-    counts as `MIN_DEPTH` then.
+    an image; the published code takes them over the batch of one GPU. A prediction may underflow; it then counts as
+    `MIN_DEPTH`.
+
+    Args:
+        prediction: meters (N, H, W).
+        target: meters (N, H, W).
+        mask: bool (N, H, W), where the target is known.
+        variance: lambda.
+
+    Returns:
+        (N,).
     """
     kind = torch.promote_types(prediction.dtype, torch.float32)
     known = mask & (target > 0)
@@ -130,9 +177,18 @@ def scale_invariant_log_loss(prediction: Tensor, target: Tensor, mask: Tensor, v
 
 
 def scale_invariant_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Mean absolute difference of inverse depth (N, H, W), each map divided by its mean over valid pixels.
+    """Return the mean absolute difference of inverse depth, with each map divided by its mean over valid pixels.
 
-    Not in the paper, whose labels do not all know their shift. Where they do, it teaches which value is infinitely far.
+    Not in the paper, because not all of its labels have a known shift. With a known shift, this loss teaches which
+    value is infinite depth.
+
+    Args:
+        prediction: inverse depth (N, H, W).
+        target: inverse depth (N, H, W).
+        mask: bool (N, H, W), where the target is known.
+
+    Returns:
+        (N,).
     """
 
     def divided_by_mean(maps: Tensor) -> Tensor:
@@ -143,10 +199,18 @@ def scale_invariant_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Te
 
 
 def feature_alignment_loss(features: Tensor, target: Tensor, tolerance: float = 1.0) -> Tensor:
-    """One minus the cosine of corresponding tokens (N, L, C), divided by the number of tokens: Depth Anything eq. 9.
+    """Return the mean of one minus the cosine of corresponding tokens: Depth Anything eq. 9.
 
-    Tokens whose cosine exceeds ``tolerance`` are left alone, so that depth may shape them further: they add nothing,
-    but are among those that are divided by, HW in the equation. The paper's code for it is not released.
+    The paper's code for this loss is not released.
+
+    Args:
+        features: (N, L, C).
+        target: (N, L, C).
+        tolerance: tokens with a larger cosine add nothing, so that depth may shape them further. They still count in
+            the number of tokens, HW in the equation.
+
+    Returns:
+        (N,).
     """
     cosine = torch.cosine_similarity(features.float(), target.float(), dim=-1)
     return _share_of_each(1.0 - cosine, cosine <= tolerance, torch.ones_like(cosine, dtype=torch.bool))

@@ -1,4 +1,4 @@
-"""What a relative network's output is multiplied by in the end, and the images on which that is found."""
+"""The final scale of a relative network's output, and the images that decide it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from depth_anything_ros.training.validation.final_scores import readable
 
 
 class ScaleImages(NamedTuple):
-    """Samples with the number of the source of each. ``what``: "held-out" or "training"."""
+    """Samples, each with the number of its source. ``kind``: "validation" or "training"."""
 
-    what: str
+    kind: str
     samples: list[tuple[int, Sample]]
     is_metric: bool
 
@@ -27,9 +27,17 @@ class ScaleImages(NamedTuple):
 def rescale_to_nominal(
     network: DepthAnything, images: ScaleImages, size: tuple[int, int]
 ) -> tuple[float, float] | None:
-    """Rescales the output; returns the nominal scale that is left, None where no depth is in meters.
+    """Rescale a relative network's output to nominal inverse depth, 1/m.
 
-    ``size`` (height, width) is what images are resized to. Where nothing is known of depth, a typical output becomes 1.
+    If no depth is known, the typical output becomes 1.
+
+    Args:
+        network: the network, changed in place.
+        images: the images that decide the scale.
+        size: (height, width) to which the images are resized.
+
+    Returns:
+        The nominal scale (a, b) after rescaling, or None if no depth is in meters.
     """
     known = [(source, sample) for source, sample in images.samples if has_depth(sample)]
     if not known:
@@ -44,30 +52,34 @@ def rescale_to_nominal(
 
 
 def images_for_scale(training: Training) -> ScaleImages:
-    """The held-out images; where there are none, as many of those that are trained on, equally many of each source.
+    """Return the validation images, or else as many training images, the same number from each source.
 
-    Of sources of which some are in meters, those alone.
+    If some sources have depth in meters, only their images are returned.
     """
     if training.validation is not None:
-        sources, found, what = training.validation.sources, list(training.validation.samples_of_all()), "held-out"
+        sources, found, kind = training.validation.sources, list(training.validation.samples_of_all()), "validation"
     else:
         sources = training.sources["labeled"] or training.sources["unlabeled"]
         chosen = choose(sources, training.configuration.data.validation_images)
-        found = [(which, sample) for which, numbers in chosen.items() for sample in readable(sources[which], numbers)]
+        found = [
+            (number, sample) for number, indices in chosen.items() for sample in readable(sources[number], indices)
+        ]
         if not training.sources["labeled"] and not training.configuration.carry_labels:
-            found = [(which, replace(sample, inverse_depth=None)) for which, sample in found]  # not for the student
-        what = "training"
-    metric = {which for which, source in enumerate(sources) if source.is_metric}
-    return ScaleImages(what, [one for one in found if not metric or one[0] in metric], bool(metric))
+            found = [
+                (number, replace(sample, inverse_depth=None)) for number, sample in found
+            ]  # the teacher labels them
+        kind = "training"
+    metric = {number for number, source in enumerate(sources) if source.is_metric}
+    return ScaleImages(kind, [one for one in found if not metric or one[0] in metric], bool(metric))
 
 
 def has_depth(sample: Sample) -> bool:
-    """Whether some pixel is of known and finite depth."""
+    """Return whether some pixel has known, finite depth."""
     return sample.inverse_depth is not None and bool((sample.inverse_depth > 0).any())
 
 
 def frame_of(sample: Sample) -> LabeledImage:
-    """A sample as evaluation knows it; what is infinitely far counts as unknown there."""
+    """Return a sample as evaluation expects it; infinite depth becomes unknown."""
     depth = torch.from_numpy(sample.inverse_depth).reciprocal()
     depth[~torch.isfinite(depth)] = torch.nan
     return LabeledImage(sample.name, sample.image, depth.numpy())

@@ -1,7 +1,7 @@
-"""What each stage minimizes: one module a kind of stage, from a batch to the parts of its loss.
+"""The objectives: one module for each kind of stage, from a batch to the parts of its loss.
 
-A part is already weighted; the sum of the parts is minimized. Each is a mean over images, so that the mean over devices
-is what one device would have had.
+The parts are weighted already, and their sum is minimized. Each is a mean over images, so that the mean over devices is
+the loss on one device.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from depth_anything_ros.data.segmentation import IGNORED
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.model.encoder import VisionTransformer
 from depth_anything_ros.model.segmentation import SegmentationNetwork, enlarge
-from depth_anything_ros.training.configuration import LossSettings
 from depth_anything_ros.training.input.augmentation import change, partners, perturb
-from depth_anything_ros.training.input.batches import Batch, Images
+from depth_anything_ros.training.input.batch import Batch, Images
 from depth_anything_ros.training.input.pixels import as_floats, normalize
 from depth_anything_ros.training.objectives.losses import (
     affine_invariant_loss,
@@ -29,27 +28,47 @@ from depth_anything_ros.training.objectives.losses import (
     scale_invariant_log_loss,
     scale_invariant_loss,
 )
+from depth_anything_ros.training.settings import LossSettings
 from depth_anything_ros.zoo.encoders import PATCH_SIZE
 
-NEAREST = 1e-3
-"""Meters."""
+MIN_TRAINED_DEPTH = 1e-3
+"""Smallest depth that is trained on, meters."""
 
 
 def depth_and_features(network: DepthAnything, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Depth (N, H, W) and the encoder's final patch tokens (N, L, C) of normalized images (N, 3, H, W)."""
+    """Return depth and the encoder's final patch tokens.
+
+    Args:
+        network: the network.
+        images: normalized, (N, 3, H, W).
+
+    Returns:
+        Depth (N, H, W) and tokens (N, L, C).
+    """
     rows, columns = (side // PATCH_SIZE for side in images.shape[-2:])
     tapped = network.pretrained(images, network.taps)
     return network.depth_head(tapped, rows, columns).squeeze(1), tapped[-1]
 
 
-def shown(labeled: Images) -> Tensor:
-    """What a network is shown of labeled images, float32 (N, 3, H, W), 0 to 1: colors and blur as they were drawn."""
+def augmented(labeled: Images) -> Tensor:
+    """Return labeled images with their augmentation applied, float32 (N, 3, H, W), 0 to 1."""
     images = as_floats(labeled.pixels)
     return images if labeled.perturbation is None else change(images, labeled.perturbation)
 
 
 def relative_loss(settings: LossSettings, trimmed: float, prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """The affine-invariant loss of each image (N,), with gradient matching where it has a weight (V2's recipe)."""
+    """Return the affine-invariant loss, plus gradient matching if it has a weight (V2's recipe).
+
+    Args:
+        settings: weights.
+        trimmed: fraction of each map's worst pixels to drop.
+        prediction: inverse depth (N, H, W).
+        target: inverse depth (N, H, W).
+        mask: bool (N, H, W), where the target is known.
+
+    Returns:
+        One loss for each image (N,).
+    """
     loss = affine_invariant_loss(prediction, target, mask, trimmed)
     if settings.gradient:
         loss = loss + settings.gradient * gradient_matching_loss(prediction, target, mask)
@@ -57,7 +76,16 @@ def relative_loss(settings: LossSettings, trimmed: float, prediction: Tensor, ta
 
 
 def labeled_loss(settings: LossSettings, prediction: Tensor, labeled: Images) -> Tensor:
-    """The relative loss against true depth (N,), with the scale-invariant one where it has a weight."""
+    """Return the relative loss against true depth, plus the scale-invariant loss if it has a weight.
+
+    Args:
+        settings: weights.
+        prediction: inverse depth (N, H, W).
+        labeled: the images with their inverse depth.
+
+    Returns:
+        One loss for each image (N,).
+    """
     target, known = labeled.inverse_depth, labeled.known
     loss = relative_loss(settings, 0.0, prediction, target, known)
     if settings.scale:
@@ -66,34 +94,34 @@ def labeled_loss(settings: LossSettings, prediction: Tensor, labeled: Images) ->
 
 
 class Objective(nn.Module):
-    """A network and what is minimized of it.
+    """A network and the losses that train it.
 
-    Everything goes through one forward, validation too: where weights are sharded, they are gathered by it.
+    Training and validation both call `forward`: sharded weights are gathered only there.
     """
 
     network: nn.Module
 
     def forward(self, batch: Batch | Tensor) -> dict[str, Tensor] | Tensor:
-        """The parts of a batch's loss; or, of normalized images (N, 3, H, W), what the network predicts."""
+        """Return the parts of a batch's loss, or the network's prediction for normalized images (N, 3, H, W)."""
         return self.network(batch) if isinstance(batch, Tensor) else self.losses(batch)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The parts of a batch's loss, weighted, by name."""
+        """Return the weighted parts of a batch's loss, scalars by name."""
         raise NotImplementedError
 
 
 class RelativeObjective(Objective):
-    """Teacher, student and distillation: labeled images, unlabeled ones that a teacher labels, alignment of features.
+    """Teacher, student and distillation: labeled images, unlabeled images with pseudo-labels, alignment of features.
 
-    The mean of the parts there are is minimized: Depth Anything (arXiv 2401.10891) §3, "an average combination".
+    The mean of the present parts is minimized: Depth Anything (arXiv 2401.10891) §3, "an average combination".
 
     Args:
-        network: what learns.
-        settings: of the losses.
-        teacher: labels clean unlabeled images that carry no label; does not learn.
-        frozen: the encoder whose features are kept near; None for no alignment. It sees what the student sees: the
-            paper does not say, but a frozen encoder of clean images would ask for features that colors cannot change,
-            and in a mixed image for those of what is not there.
+        network: the network to train.
+        settings: weights of the losses.
+        teacher: labels clean unlabeled images that have no labels; frozen.
+        frozen: the encoder whose features are the target of alignment; None for no alignment. It sees the student's
+            images. The paper does not say which images it sees. With clean images it would ask for features that colors
+            cannot change and, in a mixed image, for features of the part that is not visible.
     """
 
     def __init__(
@@ -110,15 +138,15 @@ class RelativeObjective(Objective):
         self.frozen = None if frozen is None else frozen.requires_grad_(False).eval()
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The losses "labeled", "unlabeled", "features", as far as there are such images and such settings."""
+        """Return the losses "labeled", "unlabeled" and "features"; those without images or settings are left out."""
         labeled, unlabeled = batch.labeled, batch.unlabeled
-        seen, region = [], None
+        inputs, region = [], None
         if labeled is not None:
-            seen.append(shown(labeled))
+            inputs.append(augmented(labeled))
         if unlabeled is not None:
             images, region = self._for_student(unlabeled)
-            seen.append(images)
-        images = normalize(torch.cat(seen))
+            inputs.append(images)
+        images = normalize(torch.cat(inputs))
         prediction, features = depth_and_features(self.network, images)
         count = 0 if labeled is None else len(labeled.pixels)
         losses = {}
@@ -133,14 +161,14 @@ class RelativeObjective(Objective):
 
     @torch.no_grad()
     def _for_student(self, unlabeled: Images) -> tuple[Tensor, Tensor]:
-        """The images that the student sees (N, 3, H, W), 0 to 1, and where each shows itself, bool (N, H, W)."""
+        """Return the student's images, float32 (N, 3, H, W), 0 to 1, and where each shows itself, bool (N, H, W)."""
         images = as_floats(unlabeled.pixels)
         if unlabeled.perturbation is None:
             return images, torch.ones_like(images[:, 0], dtype=torch.bool)
         return perturb(images, unlabeled.perturbation)
 
     def _unlabeled_loss(self, prediction: Tensor, unlabeled: Images, region: Tensor) -> Tensor:
-        """Against the labels that images carry, else against what the teacher says of the clean ones."""
+        """Return the loss against the images' labels or, without labels, the teacher's for the clean images."""
         target = unlabeled.inverse_depth
         if target is None:
             target = self.teacher(unlabeled.pixels)
@@ -156,7 +184,7 @@ class RelativeObjective(Objective):
 
 
 class MetricObjective(Objective):
-    """Meters: the scale-invariant logarithmic loss where depth is known and within what the network can say."""
+    """Meters: the scale-invariant logarithmic loss, where depth is known and within the network's range."""
 
     def __init__(self, network: DepthAnything, settings: LossSettings) -> None:
         super().__init__()
@@ -164,20 +192,20 @@ class MetricObjective(Objective):
         self.settings = settings
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The loss "silog"."""
+        """Return the loss "silog"."""
         inverse_depth = batch.labeled.inverse_depth
-        depth = 1.0 / inverse_depth.nan_to_num(0.0)  # infinite where unknown, as the sky is
-        mask = (depth >= NEAREST) & (depth <= self.network.max_depth)
-        prediction = self.network(normalize(shown(batch.labeled)))
+        depth = 1.0 / inverse_depth.nan_to_num(0.0)  # infinite where unknown, as for the sky
+        mask = (depth >= MIN_TRAINED_DEPTH) & (depth <= self.network.max_depth)
+        prediction = self.network(normalize(augmented(batch.labeled)))
         loss = scale_invariant_log_loss(prediction, depth, mask, self.settings.silog_variance)
         return {"silog": loss.mean()}
 
 
 class SegmentationObjective(Objective):
-    """Classes: cross-entropy over the pixels of each image that belong to one.
+    """Classes: cross-entropy over the pixels of each image that have a class.
 
-    Logits of the whole resolution are there for one image at a time, and again in the backward pass: of a batch they
-    would fill the memory (16 images of 896x896 in 150 classes are 7 GiB, of which a loss keeps several copies).
+    Full-resolution logits exist for one image at a time, and are computed again in the backward pass. For a batch they
+    would fill the memory (16 images of 896x896 with 150 classes are 7 GiB, of which a loss keeps several copies).
     """
 
     def __init__(self, network: SegmentationNetwork) -> None:
@@ -185,17 +213,19 @@ class SegmentationObjective(Objective):
         self.network = network
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The loss "cross_entropy"."""
-        coarse = self.network.coarse_logits(normalize(shown(batch.labeled)))
+        """Return the loss "cross_entropy"."""
+        coarse = self.network.coarse_logits(normalize(augmented(batch.labeled)))
         images = zip(coarse, batch.labeled.labels, strict=True)
         losses = [checkpoint(image_cross_entropy, *image, use_reentrant=False) for image in images]
         return {"cross_entropy": torch.stack(losses).mean()}
 
 
 def image_cross_entropy(coarse: Tensor, labels: Tensor) -> Tensor:
-    """Mean over the pixels of an image that belong to a class, 0 where none does.
+    """Return the mean cross-entropy over an image's pixels with a class, 0 if there are none.
 
-    ``coarse``: logits (classes, h, w). ``labels``: uint8 (H, W), `IGNORED` for none.
+    Args:
+        coarse: logits (classes, h, w).
+        labels: uint8 (H, W), `IGNORED` for no class.
     """
     logits = enlarge(coarse[None], labels.shape)
     loss = F.cross_entropy(logits, labels[None].long(), ignore_index=IGNORED, reduction="sum")

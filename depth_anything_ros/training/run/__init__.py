@@ -1,1 +1,1 @@
-"""What a run leaves on disk, and how it stops and resumes."""
+"""A run's files, and how it stops and resumes."""

@@ -1,4 +1,4 @@
-"""A run's states on disk: written whole or not at all, beside the work; read back exactly."""
+"""A run's states on disk, written atomically in a thread while training goes on, and read back exactly."""
 
 from __future__ import annotations
 
@@ -15,41 +15,46 @@ from depth_anything_ros.system.atomic_file import atomic_path
 
 
 class StateError(RuntimeError):
-    """A state could not be written; the message says what became of the run."""
+    """A state could not be written; the message describes the state of the run."""
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Writes a run's state beside its place and moves it there, so that a kill leaves the previous one.
+    """Write a run's state atomically, so that a kill leaves the previous file.
 
-    Raises `StateError`, naming the file, where it cannot be written.
+    Args:
+        path: the file.
+        state: nested dictionaries and lists of tensors and plain values.
+
+    Raises:
+        StateError: the file cannot be written.
     """
     try:
         with atomic_path(path) as partial:
             torch.save(state, partial)
-    except (OSError, RuntimeError) as error:  # torch.save says RuntimeError where a disk is full
+    except (OSError, RuntimeError) as error:  # torch.save raises RuntimeError on a full disk
         raise StateError(
-            f"{path} could not be written: {error}. Make room and run the same command again: it goes on from the last "
-            "state that was written, if there is one"
+            f"{path} could not be written: {error}. Free some space and run the same command again; it continues from "
+            "the last written state, if there is one"
         ) from error
 
 
 def load_state(path: Path) -> dict[str, Any] | None:
-    """The state of an earlier run, or None if there is none. Raises ValueError, naming a damaged file."""
+    """Return the state of an earlier run, or None if there is none. Raise ValueError for a damaged file."""
     if not path.exists():
         return None
-    with path.open("rb") as file:  # what cannot be reached is not called damaged
+    with path.open("rb") as file:  # outside the try block: an unreachable file is not damaged
         try:
-            if damaged := zipfile.ZipFile(file).testzip():  # PyTorch does not look at checksums
+            if damaged := zipfile.ZipFile(file).testzip():  # PyTorch does not check checksums
                 raise ValueError(f"{damaged} in it has another checksum")
             return torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # a damaged file ends in whatever its bytes happen to mean
+        except Exception as error:  # a damaged file may raise any error
             raise ValueError(
-                f"cannot resume from {path}: {error}; delete it to go on from the state before, or to start anew"
+                f"cannot resume from {path}: {error}; delete it to resume from the state before, or to start again"
             ) from error
 
 
 def snapshot(value: Any) -> Any:
-    """A copy of nested dictionaries and lists of tensors, in main memory, that training does not change."""
+    """Return a copy of nested dictionaries and lists of tensors, in main memory, that training does not change."""
     if isinstance(value, Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, dict):
@@ -62,8 +67,11 @@ def snapshot(value: Any) -> Any:
 class Checkpoints:
     """The last states of a run, in a folder, written by a thread while training goes on.
 
-    A state that is being written when the process is killed is not there, the one before is; what had been written of
-    it is removed when the next is saved.
+    A kill during a write leaves the previous state. The next save removes the partial file.
+
+    Args:
+        folder: the folder, created when needed.
+        keep: number of states to keep.
     """
 
     def __init__(self, folder: Path, keep: int) -> None:
@@ -72,28 +80,33 @@ class Checkpoints:
         self._error: Exception | None = None
 
     def paths(self) -> list[Path]:
-        """The states that are there, the oldest first."""
+        """Return the files of the states, the oldest first."""
         return sorted(path for path in self._folder.glob("state_*.pt") if re.fullmatch(r"state_\d+\.pt", path.name))
 
     def newest(self) -> dict[str, Any] | None:
-        """The last state, or None for a new run. Raises ValueError, naming a damaged file."""
+        """Return the last state, or None for a new run. Raise ValueError for a damaged file."""
         paths = self.paths()
         return load_state(paths[-1]) if paths else None
 
     def save(self, step: int, state: dict[str, Any]) -> None:
-        """Copies a state and begins to write it; waits first for the one before.
+        """Copy a state and start to write it, after the previous write has ended.
 
-        Raises `StateError` where that could not be written.
+        Args:
+            step: its step.
+            state: as for `save_state`.
+
+        Raises:
+            StateError: the previous state could not be written.
         """
         self.wait()
         self._folder.mkdir(parents=True, exist_ok=True)
-        for left_behind in self._folder.glob(".state_*.partial"):  # by a process that was killed
+        for left_behind in self._folder.glob(".state_*.partial"):  # from a killed process
             left_behind.unlink()
         self._thread = threading.Thread(target=self._write, args=(step, snapshot(state)))
         self._thread.start()
 
     def wait(self) -> None:
-        """Waits until nothing is being written. Raises `StateError` where it could not be."""
+        """Wait until nothing is being written. Raise `StateError` if the last write failed."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -106,5 +119,5 @@ class Checkpoints:
             save_state(self._folder / f"state_{step:09d}.pt", state)
             for path in self.paths()[: -self._keep]:
                 path.unlink(missing_ok=True)
-        except Exception as error:  # whatever it is, `wait` raises it where it is seen
+        except Exception as error:  # `wait` raises it in the training thread
             self._error = error

@@ -1,4 +1,4 @@
-"""What a run leaves on disk: its record, its log, its states, its best weights and its checkpoint."""
+"""The folder of a run: its record, its log, its states, its best weights and its checkpoint."""
 
 from __future__ import annotations
 
@@ -24,56 +24,66 @@ PACKAGES = ("torch", "lightning-fabric", "numpy", "opencv-python-headless", "web
 
 @dataclass(frozen=True)
 class StageFolder:
-    """Where a stage of training keeps what it makes."""
+    """The folder of a stage's run, and the paths in it."""
 
     root: Path
 
     @property
     def record(self) -> Path:
-        """What the run was made from: configuration, data, versions, revision."""
+        """What the run is made from: configuration, data, versions, revision."""
         return self.root / "run.json"
 
     @property
     def states(self) -> Path:
-        """Everything that going on needs, at several steps."""
+        """The folder of states, at several steps, from which the run resumes."""
         return self.root / "states"
 
     @property
     def best(self) -> Path:
-        """The weights that did best on held-out images so far, and how well."""
+        """The weights with the best validation scores so far, and these scores."""
         return self.root / "best.pt"
 
     @property
     def log(self) -> Path:
-        """One JSON object a line: losses and scores by step."""
+        """Losses and scores by step, one JSON object in each line."""
         return self.root / "log.jsonl"
 
     @property
     def events(self) -> Path:
-        """TensorBoard's files."""
+        """The folder of TensorBoard's files."""
         return self.root / "tensorboard"
 
     @contextmanager
     def claimed(self) -> Iterator[OutputFolder]:
-        """Keeps other processes from training in this folder while the block runs.
+        """Lock the folder against other training processes while the block runs.
 
-        Raises `FolderError` where one does already, or the folder holds something else.
+        Raise `FolderError` if another process trains there, or the folder holds something else.
         """
         with claimed(self.root, MADE) as folder:
             yield folder
 
     def remove_left_behind(self) -> None:
-        """Removes what a process that was killed had only partly written."""
+        """Remove partial files of killed processes."""
         for partial in self.root.glob(".*.partial"):
             partial.unlink(missing_ok=True)
 
     def checkpoint(self, name: str) -> Path:
-        """The result, as a robot loads it."""
+        """Return the path of the resulting checkpoint.
+
+        Args:
+            name: of the model.
+        """
         return self.root / f"{name}.safetensors"
 
 
 def differences(before: Any, now: Any, name: str = "") -> list[str]:
-    """What differs in two nested dictionaries of plain values, by dotted names: "optimizer.steps was 400, is 40"."""
+    """Return the differences between two nested dictionaries, such as "optimizer.steps was 400, is 40".
+
+    Args:
+        before: plain values.
+        now: plain values.
+        name: dotted name of these values.
+    """
     if before == now:
         return []
     if isinstance(before, dict) and isinstance(now, dict):
@@ -84,7 +94,13 @@ def differences(before: Any, now: Any, name: str = "") -> list[str]:
 
 
 def describe_run(configuration: dict[str, Any], data: dict[str, list[str]], devices: int) -> dict[str, Any]:
-    """What to keep of how a run came about; ``data``: names and versions of sources, by kind."""
+    """Return the record of a run.
+
+    Args:
+        configuration: all settings, as plain values.
+        data: names and versions of the sources, by kind.
+        devices: number of devices.
+    """
     return {
         "configuration": configuration,
         "data": data,
@@ -108,7 +124,7 @@ def _versions() -> dict[str, str]:
 
 
 def git_revision(folder: Path) -> str | None:
-    """The commit that a folder is at, with a + where files differ from it; None outside of a repository."""
+    """Return the commit of a folder, with a + if files differ from it; None outside of a repository."""
     try:
         commit, changes = (
             subprocess.run(
@@ -122,6 +138,11 @@ def git_revision(folder: Path) -> str | None:
 
 
 def write_record(path: Path, record: dict[str, Any]) -> None:
-    """Writes a run's record; a run that goes on adds its own to those before."""
+    """Append a record to the run's records.
+
+    Args:
+        path: the file.
+        record: of this call, plain values.
+    """
     records = json.loads(path.read_text()) if path.exists() else []
     atomic_write(path, (json.dumps([*records, record], indent=2) + "\n").encode())

@@ -1,4 +1,4 @@
-"""Memory that ran out, in words: whose, and what to lower."""
+"""Memory that ran out: recognized, with a message that has the fix."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ _OF_MACHINES = ("can't allocate memory", "not enough memory", "Cannot allocate m
 
 
 class MemoryRanOutError(RuntimeError):
-    """Memory ran out; the message says whose, what to lower, and what became of the run."""
+    """Memory ran out; the message says which memory, the fix, and the state of the run."""
 
 
 def memory_that_ran_out(error: BaseException) -> str | None:
-    """Whose memory it is, where an error tells that it ran out; None for every other error.
+    """Return which memory ran out, if that is what an error means; None for any other error.
 
-    PyTorch has a class of its own for a part of them; the others are `RuntimeError`, and known by their text.
+    PyTorch has an error class for some cases; the others are `RuntimeError`, recognized by their text.
     """
     if isinstance(error, torch.OutOfMemoryError):
         return "the GPU's memory"

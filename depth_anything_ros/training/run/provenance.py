@@ -1,4 +1,4 @@
-"""Which files a run starts from and is taught by: told by their hashes, since a path may come to mean another."""
+"""The files that a run starts from, and its teacher, by their hashes: the content of a path may change."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from depth_anything_ros.zoo.cache import sha256_once
 
 
 def origins_of(configuration: StageConfiguration) -> dict[str, Any]:
-    """The SHA-256 of the weights that a stage starts from, and what is to know of its teacher, as plain values.
+    """Return the SHA-256 of the start weights, and the identity of the teacher, as plain values.
 
-    Raises `CheckpointError` or `ModelError` where there is no such file.
+    Raise `CheckpointError` or `ModelError` if a file does not exist.
     """
     origins = {}
     if configuration.network.start is not None:

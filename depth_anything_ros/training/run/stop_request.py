@@ -1,4 +1,4 @@
-"""Being asked to stop: by SIGTERM, as clusters send before they take a machine away, or by Ctrl-C."""
+"""Requests to stop: SIGTERM, as clusters send before they take a machine away, or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -10,38 +10,37 @@ from contextlib import AbstractContextManager, contextmanager
 from depth_anything_ros.system.signals import print_in_handler, signal_handlers
 
 REPEATED = 1.0
-"""Seconds within which a second Ctrl-C is taken for the first: launchers pass on what a terminal sent to all."""
+"""Seconds within which a second Ctrl-C counts as the first: launchers repeat what a terminal sends to all processes."""
 
 
 class StoppedError(RuntimeError):
-    """What was asked to stop has done so; the message says how it goes on."""
+    """The work has stopped on request; the message describes how to continue."""
 
 
 class StopRequest:
-    """Whether a process was asked to stop.
+    """Whether a process was requested to stop.
 
     Args:
-        announcement: what is said at once when that happens, and ends with; it may be changed meanwhile. "" for a
-            process for which another speaks.
+        announcement: printed at once on the request; it may be changed later. "" for a process that prints nothing.
     """
 
     def __init__(self, announcement: str = "") -> None:
         self.announcement = announcement
-        self._asked_at: float | None = None
+        self._requested_at: float | None = None
         self._may_raise = False
 
     @property
     def is_made(self) -> bool:
-        """Whether the process was asked to stop."""
-        return self._asked_at is not None
+        """Whether the process was requested to stop."""
+        return self._requested_at is not None
 
     def listening(self) -> AbstractContextManager[None]:
-        """Has signals answered here while a block runs; a second Ctrl-C raises `KeyboardInterrupt` at once."""
+        """Handle SIGTERM and SIGINT while a block runs; a second Ctrl-C raises `KeyboardInterrupt` at once."""
         return signal_handlers({signal.SIGTERM: self._answer, signal.SIGINT: self._answer})
 
     @contextmanager
     def interrupting(self) -> Iterator[None]:
-        """Raises `StoppedError` out of a block as soon as the process is asked to stop, or was before it."""
+        """Raise `StoppedError` in the block as soon as the process is requested to stop, or at once if it was."""
         self._may_raise = True
         try:
             self._raise_if_made()
@@ -51,15 +50,15 @@ class StopRequest:
 
     def _raise_if_made(self) -> None:
         if self.is_made and self._may_raise:
-            self._may_raise = False  # once: what is done about it is not to be interrupted
-            raise StoppedError("stopped, as asked")
+            self._may_raise = False  # once, so that the cleanup is not interrupted
+            raise StoppedError("stopped on request")
 
     def _answer(self, number: int, _: object) -> None:
         now = time.monotonic()
-        if self._asked_at is None:
-            self._asked_at = now
+        if self._requested_at is None:
+            self._requested_at = now
             if self.announcement:
                 print_in_handler(self.announcement)
-        elif number == signal.SIGINT and now - self._asked_at > REPEATED:
+        elif number == signal.SIGINT and now - self._requested_at > REPEATED:
             raise KeyboardInterrupt
         self._raise_if_made()

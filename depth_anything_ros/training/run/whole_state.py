@@ -1,4 +1,4 @@
-"""All of a run that changes while it lasts, gathered from all devices and put back on any number of them."""
+"""The changing state of a run, gathered from all devices and restored on any number of them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,17 @@ from depth_anything_ros.training.objectives.stage_objectives import Objective
 from depth_anything_ros.training.run.checkpoints import snapshot
 
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
-"""Checkpoints hold whole tensors, so that a run may go on with another number of devices."""
+"""States hold whole tensors, so that a run may resume on another number of devices."""
 
 
-def gather(objective: Objective, optimizer: Optimizer, average: MovingAverage | None) -> dict[str, Any]:
-    """Network, optimizer, buffers and averaged weights; to be called by all devices."""
+def gather_state(objective: Objective, optimizer: Optimizer, average: MovingAverage | None) -> dict[str, Any]:
+    """Return network, optimizer, buffers and averaged weights. All devices call this together.
+
+    Args:
+        objective: has the network and the buffers.
+        optimizer: of the network.
+        average: of the network's weights, or None.
+    """
     network = objective.network
     state = {
         "network": get_model_state_dict(network, options=WHOLE),
@@ -30,13 +36,22 @@ def gather(objective: Objective, optimizer: Optimizer, average: MovingAverage | 
         "buffers": snapshot(dict(objective.named_buffers())),  # computed when training began
     }
     if average:
-        with average.applied():  # copied, since on a processor these are the parameters themselves
+        with average.applied():  # copied, because on a CPU these are the parameters themselves
             state["average"] = snapshot(get_model_state_dict(network, options=WHOLE))
     return state
 
 
-def put_back(state: dict[str, Any], objective: Objective, optimizer: Optimizer, average: MovingAverage | None) -> None:
-    """What `gather` gave, on all devices."""
+def restore_state(
+    state: dict[str, Any], objective: Objective, optimizer: Optimizer, average: MovingAverage | None
+) -> None:
+    """Restore what `gather_state` returned. All devices call this together.
+
+    Args:
+        state: from `gather_state`.
+        objective: changed in place.
+        optimizer: changed in place.
+        average: changed in place, or None.
+    """
     network, whole = objective.network, StateDictOptions(full_state_dict=True)
     if average:
         set_model_state_dict(network, state["average"], options=whole)

@@ -1,1 +1,1 @@
-"""What labels unlabeled images: a checkpoint of ours, or any network that `predict` runs."""
+"""Teachers that label unlabeled images: a PyTorch checkpoint, or any network that `predict` runs."""

@@ -1,6 +1,6 @@
-"""Who labels: told from any other by the hash of its files, and by what its record says of them.
+"""The identity of a teacher: the hash of its files, and the parts of its record that affect labels.
 
-Nothing here needs PyTorch, which takes seconds to import: where images are decoded, it is not.
+Nothing here imports PyTorch, which takes seconds: processes that only decode images do not need it.
 """
 
 from __future__ import annotations
@@ -15,33 +15,38 @@ from depth_anything_ros.runtime.cuda.driver import computes_bfloat16
 from depth_anything_ros.runtime.graph import Graph, read_graph
 from depth_anything_ros.runtime.input_sizes import Size, free_size, nearest_size
 from depth_anything_ros.runtime.model_files import find_model_files, graphs_by_size, record_within
-from depth_anything_ros.training.configuration import TeacherSettings
+from depth_anything_ros.training.settings import TeacherSettings
 from depth_anything_ros.zoo.cache import sha256_once
 from depth_anything_ros.zoo.record import ModelRecord, name_from
 from depth_anything_ros.zoo.resolve import resolve
 
 DECISIVE = ("output", "input", "mean", "std", "confidence", "max_depth", "input_multiple")
-"""Of a record: what decides a label, beside version and size."""
+"""Fields of a record that affect labels, besides version and size."""
 
 
 @dataclass(frozen=True)
 class NetworkSizes:
-    """The size, (height, width), at which an image goes through a network.
+    """The network's input size for an image, (height, width).
 
-    ``fixed``: those that its graphs are made for; empty where it takes any, which ``record`` then chooses from.
+    ``fixed``: sizes of its graphs; empty if it accepts any size, which then comes from ``record``.
     """
 
     record: ModelRecord
     fixed: tuple[Size, ...] = ()
 
     def of(self, height: int, width: int) -> Size:
-        """The size for an image of this one; for an image that has such a size already, that."""
+        """Return the network's input size for an image; an image of such a size keeps it.
+
+        Args:
+            height: of the image.
+            width: of the image.
+        """
         return nearest_size(self.fixed, height, width) if self.fixed else free_size(self.record, height, width)
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """A network that labels; small, so that it can be sent to where it is opened.
+    """A teacher, not loaded; small, so that it can be sent to the machine that loads it.
 
     ``sha256``: of its file, or of the hashes of its graphs and their weights.
     """
@@ -53,7 +58,7 @@ class Teacher:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What decides its labels, as plain values."""
+        """All that decides its labels, as plain values."""
         record = self.sizes.record
         return {
             "name": record.name,
@@ -64,7 +69,7 @@ class Teacher:
         }
 
     def precision(self, device: str) -> str:
-        """What it computes in on "cpu" or "cuda": on GPUs bfloat16, but where one of this machine only emulates it."""
+        """Return its arithmetic on "cpu" or "cuda": bf16 on GPUs, unless one of this machine only emulates it."""
         if self.is_graph:
             return "the backend's choice"
         emulates = any(not computes_bfloat16(gpu.compute_capability) for gpu in cuda_driver.devices())
@@ -72,11 +77,16 @@ class Teacher:
 
 
 def find_teacher(settings: TeacherSettings, size: int | None = None) -> Teacher:
-    """Finds a teacher's files, without loading it.
+    """Find a teacher's files, without loading it.
 
-    ``size``: the short side, in pixels, of images in a network that takes any size; default: what its record prefers,
-    518 where it has none. Raises `ModelError` or another error of the zoo's where it is absent or damaged, ValueError
-    for a size that it cannot take.
+    Args:
+        settings: the teacher.
+        size: short side of images in the network, pixels, if the network accepts any size. Default: the record's
+            preference, 518 without a record.
+
+    Raises:
+        ModelError: the model does not exist or is damaged; the zoo has further error classes for that.
+        ValueError: the network does not accept the size.
     """
     resolved = resolve(settings.model, described=settings.record is not None)
     if resolved.weights is None:
@@ -93,7 +103,7 @@ def _find_graphs(settings: TeacherSettings, size: int | None) -> Teacher:
     fixed = tuple(sorted(key for key in graphs if key is not None))
     if fixed and size is not None:
         made_for = ", ".join(f"{height}x{width}" for height, width in fixed)
-        raise ValueError(f"{settings.model} is made for {made_for}: its size cannot be chosen, leave --size out")
+        raise ValueError(f"{settings.model} has fixed sizes ({made_for}): remove --size")
     return Teacher(settings, _hash_of(graphs), NetworkSizes(_at_size(record, size), fixed), is_graph=True)
 
 
@@ -108,5 +118,5 @@ def _at_size(record: ModelRecord, size: int | None) -> ModelRecord:
     if size is None:
         return record
     if size < 1 or size % record.input_multiple:
-        raise ValueError(f"--size {size}: {record.name} takes multiples of {record.input_multiple}")
+        raise ValueError(f"--size {size}: {record.name} needs a multiple of {record.input_multiple}")
     return replace(record, input_size=(size, size))

@@ -1,4 +1,4 @@
-"""Scores of the weights that a stage keeps, by one process: at several scales, and on the sets that it is made for."""
+"""Scores of a stage's final weights, by one process: at several scales, and on the evaluation sources."""
 
 from __future__ import annotations
 
@@ -21,11 +21,19 @@ from depth_anything_ros.training.validation.segmentation import multi_scale_pred
 log = logging.getLogger(__name__)
 
 Predictor = Callable[[np.ndarray], np.ndarray]
-"""As `predictor` makes it."""
+"""See `predictor`."""
 
 
 def multi_scale_scores(network: nn.Module, training: Training) -> Scores:
-    """Scores over several scales of all held-out images, by names that end in _multi_scale; none if there are none."""
+    """Return the scores of all validation images over several scales.
+
+    Args:
+        network: the segmentation network.
+        training: the run.
+
+    Returns:
+        Scores by names that end in _multi_scale; empty without validation images.
+    """
     validation, fabric = training.validation, training.fabric
     if validation is None:
         return {}
@@ -36,16 +44,21 @@ def multi_scale_scores(network: nn.Module, training: Training) -> Scores:
 
 
 class Evaluation(NamedTuple):
-    """Scores by source, of those of which something could be scored; and how many images could not be read."""
+    """Scores of those sources that can be scored, by name, and the number of images that could not be read."""
 
     scores: dict[str, Scores]
     left_out: int
 
 
 def evaluation_scores(network: nn.Module, training: Training) -> Evaluation:
-    """Scores all images of ``data.evaluation`` of which the stage's own kind is known; classes at several scales too.
+    """Score the images of ``data.evaluation`` that have the stage's kind of labels.
 
-    What cannot be read, or not be scored, is left out; the log names the damaged.
+    Classes are also scored at several scales. Images that cannot be read or scored are left out; the log names the
+    damaged ones.
+
+    Args:
+        network: the final network.
+        training: the run.
     """
     configuration, fabric = training.configuration, training.fabric
     sources = [source for source in training.sources["evaluation"] if is_scored(source, configuration)]
@@ -62,12 +75,12 @@ def evaluation_scores(network: nn.Module, training: Training) -> Evaluation:
         if scores:
             found[label] = scores
         else:
-            log.warning("evaluation on %s: nothing of its images is known that could be scored", label)
+            log.warning("evaluation on %s: none of its images has labels that can be scored", label)
     return Evaluation(found, left_out)
 
 
 def _scores_of(predictors: Mapping[str, Predictor], samples: Iterable[Sample], scoring: Scoring) -> tuple[Scores, int]:
-    """Scores by each predictor, whose name ends theirs, {} where nothing can be scored; and how many samples came."""
+    """Return the scores of each predictor, whose name ends their names, and the number of samples that were read."""
     totals, read, scored = dict.fromkeys(predictors, 0.0), 0, 0
     for sample in samples:
         read += 1
@@ -80,7 +93,16 @@ def _scores_of(predictors: Mapping[str, Predictor], samples: Iterable[Sample], s
 
 
 def scores_by_source(predict: Predictor, samples: Iterable[tuple[int, Sample]], scoring: Scoring) -> dict[int, Scores]:
-    """Scores of predictions for samples, by the number of their source; of those sources that have any."""
+    """Return the scores of predictions, by source.
+
+    Args:
+        predict: from `predictor`.
+        samples: (index of the source, sample).
+        scoring: how predictions are scored.
+
+    Returns:
+        Scores by source index, for sources with samples.
+    """
     totals: dict[int, np.ndarray] = {}
     counts: dict[int, int] = {}
     for source, sample in samples:
@@ -90,7 +112,12 @@ def scores_by_source(predict: Predictor, samples: Iterable[tuple[int, Sample]], 
 
 
 def readable(source: Source, numbers: Iterable[int] | None = None) -> Iterator[Sample]:
-    """The samples of a source that can be read; ``numbers``: these alone. The log names the others."""
+    """Yield the samples of a source that can be read; the log names the others.
+
+    Args:
+        source: the source.
+        numbers: samples to read; None for all.
+    """
     for number in range(sum(source.blocks)) if numbers is None else numbers:
         try:
             yield read_numbered(source, number)
@@ -100,7 +127,7 @@ def readable(source: Source, numbers: Iterable[int] | None = None) -> Iterator[S
 
 
 def _several_scales(network: nn.Module, training: Training) -> Predictor:
-    """Predicts classes as the mean over scales has them."""
+    """Return a predictor of classes that averages over scales."""
     configuration, device = training.configuration, training.fabric.device
     size, settings = configuration.scored_size, configuration.segmentation
     return multi_scale_predictor(network.to(device), device, size, settings)

@@ -1,4 +1,4 @@
-"""How predictions for held-out images are made, scored and drawn."""
+"""Predictions for validation images: how they are made, scored and drawn."""
 
 from __future__ import annotations
 
@@ -25,34 +25,52 @@ PANEL = (168, 224)
 
 
 class Scoring(Protocol):
-    """How predictions for held-out images are scored: what each image adds to a sum, and what the sum says."""
+    """How predictions are scored: each image adds values to a sum, and the sum gives the scores."""
 
     best: str
-    """The score that decides which weights are kept; larger is better."""
+    """Name of the score that decides which weights are kept; larger is better."""
     length: int
-    """How many values `tally` gives."""
+    """Number of values that `tally` returns."""
 
     def can_score(self, sample: Sample) -> bool:
-        """Whether enough is known of a sample."""
+        """Return whether a sample has the labels that the score needs."""
 
     def tally(self, prediction: np.ndarray, sample: Sample) -> np.ndarray:
-        """What an image adds, float64 (``length``,). ``prediction``: as `predictor` gives it, (H, W)."""
+        """Return the values that an image adds to the sum.
+
+        Args:
+            prediction: from `predictor`, (H, W).
+            sample: the sample with its labels.
+
+        Returns:
+            float64 (``length``,).
+        """
 
     def summary(self, total: np.ndarray, images: int) -> dict[str, float]:
-        """Scores by name."""
+        """Return the scores by name.
+
+        Args:
+            total: the sum of `tally` over images.
+            images: number of images.
+        """
 
     def picture(self, prediction: np.ndarray, sample: Sample) -> np.ndarray:
-        """What the network says of a sample, beside what is true; RGB uint8, two panels."""
+        """Return the true and the predicted labels side by side, two panels, RGB uint8.
+
+        Args:
+            prediction: as for `tally`.
+            sample: the sample with its labels.
+        """
 
 
 class DepthScoring:
-    """AbsRel and δ1: of relative networks after alignment of scale and shift in inverse depth, of metric ones as is.
+    """AbsRel and δ1. Relative predictions are aligned first in scale and shift of inverse depth, metric ones are not.
 
     Args:
-        max_depth: meters, where a metric network's output ends: what is farther is not scored; None: a relative one.
-        size: (height, width): about so many pixels go through the network, see `input_size`.
-        training_focal: pixels of the network's input; a metric network's meters are multiplied for the lens of each
-            image that tells it, as the node and `evaluate` do. None: they are taken as they are.
+        max_depth: the metric network's largest output, meters; larger depths are not scored. None: a relative network.
+        size: (height, width) whose area an image has in the network; see `input_size`.
+        training_focal: pixels of the network's input. A metric network's meters are corrected for each image's focal
+            length if it is known, as in the node and in `evaluate`. None: no correction.
     """
 
     best = "delta1"
@@ -67,11 +85,11 @@ class DepthScoring:
         self._max_depth, self._size, self._training_focal = max_depth, size, training_focal
 
     def can_score(self, sample: Sample) -> bool:
-        """Whether depth is known somewhere, and within what the network can say."""
+        """Return whether some pixel has known depth within the network's range."""
         return sample.inverse_depth is not None and bool(self._mask(sample).any())
 
     def tally(self, prediction: np.ndarray, sample: Sample) -> np.ndarray:
-        """AbsRel and δ1 of one image; NaN where the network gave no numbers."""
+        """Return AbsRel and δ1 of one image; NaN if the prediction has NaN or infinity. See `Scoring.tally`."""
         mask = self._mask(sample)
         if not np.isfinite(prediction[mask]).all():
             return np.full(self.length, np.nan)
@@ -85,11 +103,11 @@ class DepthScoring:
         return np.array([scores.abs_rel, scores.delta1])
 
     def _mask(self, sample: Sample) -> np.ndarray:
-        """The pixels that count, bool (H, W): of known depth, that the network can reach with the image's lens."""
+        """Return the pixels that count, bool (H, W): known depth that the network can reach with the image's lens."""
         if self._max_depth is None:
             return sample.inverse_depth > 0
         farthest = self._max_depth * min(1.0, self._gain(sample))
-        return sample.inverse_depth >= np.float32((1 - 1e-6) / farthest)  # 1 / (1 / 80) is rounded twice
+        return sample.inverse_depth >= np.float32((1 - 1e-6) / farthest)  # tolerance, since 1 / (1 / 80) rounds twice
 
     def _gain(self, sample: Sample) -> float:
         if self._training_focal is None or sample.focal is None:
@@ -98,25 +116,39 @@ class DepthScoring:
         return float(np.mean(resized_focal(sample.focal, shape, input_size(shape, self._size)))) / self._training_focal
 
     def summary(self, total: np.ndarray, images: int) -> dict[str, float]:
-        """Means over images."""
+        """Return the means over images. See `Scoring.summary`."""
         return {"abs_rel": float(total[0] / images), "delta1": float(total[1] / images)}
 
     def picture(self, prediction: np.ndarray, sample: Sample) -> np.ndarray:
-        """True and predicted inverse depth."""
+        """Draw true and predicted inverse depth. See `Scoring.picture`."""
         with np.errstate(divide="ignore"):
             inverse = prediction if self._max_depth is None else 1.0 / prediction
         return np.hstack([colorize(panel(sample.inverse_depth)), colorize(panel(inverse))])
 
 
 def is_better(scores: Mapping[str, float], best: Mapping[str, float] | None, name: str) -> bool:
-    """Whether weights with these scores are to be kept in place of those with the ``best``; NaN is never better."""
+    """Return whether these weights should replace the best so far; NaN is never better.
+
+    Args:
+        scores: of these weights.
+        best: of the best weights so far; None if there are none.
+        name: the score that decides; larger is better.
+    """
     if math.isnan(scores[name]):
         return False
     return best is None or not scores[name] < best[name]
 
 
 def predictor(module: nn.Module, device: torch.device, size: tuple[int, int]) -> Callable[[np.ndarray], np.ndarray]:
-    """RGB uint8 (H, W, 3) to what the network says of it: a map, float32 (H, W), or classes, uint8 (H, W)."""
+    """Return a function that predicts one image.
+
+    It takes RGB uint8 (H, W, 3) and returns a map, float32 (H, W), or classes, uint8 (H, W).
+
+    Args:
+        module: the network.
+        device: where it runs.
+        size: (height, width) whose area an image has in the network; see `input_size`.
+    """
 
     def predict(image: np.ndarray) -> np.ndarray:
         maps = run_network(module, image, device, size)
@@ -127,7 +159,17 @@ def predictor(module: nn.Module, device: torch.device, size: tuple[int, int]) ->
 
 @torch.no_grad()
 def run_network(module: nn.Module, image: np.ndarray, device: torch.device, size: tuple[int, int]) -> torch.Tensor:
-    """What the network gives for RGB uint8 (H, W, 3), resized to the image's size: float32 (1 or classes, H, W)."""
+    """Run the network on one image, and resize the output to the image's size.
+
+    Args:
+        module: the network.
+        image: RGB uint8 (H, W, 3).
+        device: where it runs.
+        size: (height, width) whose area the image has in the network; see `input_size`.
+
+    Returns:
+        float32 (1 or classes, H, W).
+    """
     shape = input_size(image.shape[:2], size)
     pixels = torch.from_numpy(resized_image(image, shape))[None].to(device)
     maps = module(normalize_pixels(pixels)).float()
@@ -136,12 +178,20 @@ def run_network(module: nn.Module, image: np.ndarray, device: torch.device, size
 
 
 def input_size(image: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
-    """About as many pixels as ``size`` has, in the image's proportions; both (height, width), multiples of 14."""
+    """Return the size with about the area of ``size`` and the image's aspect ratio, in multiples of 14.
+
+    Args:
+        image: (height, width) of the image.
+        size: (height, width).
+
+    Returns:
+        (height, width).
+    """
     factor = (size[0] * size[1] / (image[0] * image[1])) ** 0.5
     rows, columns = (max(1, round(side * factor / PATCH_SIZE)) for side in image)
     return rows * PATCH_SIZE, columns * PATCH_SIZE
 
 
 def panel(pixels: np.ndarray) -> np.ndarray:
-    """A map or an image at the size of a panel."""
+    """Resize a map or an image to the size of a panel."""
     return cv2.resize(pixels, PANEL[::-1], interpolation=cv2.INTER_NEAREST)

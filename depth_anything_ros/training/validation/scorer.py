@@ -1,7 +1,7 @@
-"""Held-out images during training: scored by all devices together, drawn by the first.
+"""Validation images during training: scored by all devices together, drawn by the first.
 
-Each source counts as much as any other, however many images it has: equally many of each are held out, and scores are
-means over an image's source, then over sources.
+Each source counts equally, however many images it has: the same number is taken from each. Scores are means over the
+images of a source, then over sources.
 """
 
 from __future__ import annotations
@@ -31,22 +31,23 @@ Scores = dict[str, float]
 
 
 class SampleIndex(NamedTuple):
-    """Where a sample is found: its source among all, its number in it."""
+    """A sample: the index of its source, and its number in the source."""
 
     source: int
     number: int
 
 
 class Validation:
-    """Samples that training never sees; each device holds its share. ``described`` tells them from any others.
+    """The validation samples; each device has its share. ``described`` identifies this set of samples.
 
-    Those that cannot be read are left out and named; ``left_out`` counts them. So are those of which nothing is known
-    that could be scored.
+    Samples that cannot be read are left out and reported; ``left_out`` counts them. Samples without labels that could
+    be scored are left out too.
 
     Args:
-        sources: the samples, of which ``count`` are taken.
-        size: (height, width): about so many pixels go through the network, in an image's own proportions.
-        scoring: how they are scored.
+        sources: the sources.
+        count: number of samples to take.
+        size: (height, width) whose area an image has in the network, with its own aspect ratio.
+        scoring: how predictions are scored.
         fabric: the devices.
 
     Raises:
@@ -60,81 +61,89 @@ class Validation:
         self.sources = sources
         self.labels = distinct([source.name for source in sources])
         chosen = choose(sources, count)
-        # In turn, so that the first of them, which are drawn, are of all sources.
-        in_turn = zip_longest(
-            *([SampleIndex(which, number) for number in numbers] for which, numbers in chosen.items())
+        # Interleaved, so that the first samples, which are drawn as pictures, are from all sources.
+        interleaved = zip_longest(
+            *([SampleIndex(source, number) for number in numbers] for source, numbers in chosen.items())
         )
-        self._places = [place for turn in in_turn for place in turn if place is not None]
+        self._indices = [index for of_each in interleaved for index in of_each if index is not None]
         rank, devices = fabric.global_rank, fabric.world_size
-        # Where weights are sharded, all devices must run the network equally often.
-        self._rounds = -(-len(self._places) // devices)
-        own = self._places[rank::devices]
+        # With sharded weights, all devices must run the network the same number of times.
+        self._rounds = -(-len(self._indices) // devices)
+        own = self._indices[rank::devices]
         self._left_out: set[SampleIndex] = set()
-        self._samples = {place: sample for place in own if (sample := self._read(place)) is not None}
-        self.counts, self.left_out, checksum = self._gathered()
+        self._samples = {index: sample for index in own if (sample := self._read(index)) is not None}
+        self.counts, self.left_out, checksum = self._count_on_all_devices()
         for source, images in zip(sources, self.counts, strict=True):
             if not images:
-                raise DataError(f"no sample of {source.name} has known depth or classes, so that nothing can be scored")
+                raise DataError(
+                    f"no sample of {source.name} has depth or classes, so it cannot be used for validation; remove it "
+                    "from data.validation"
+                )
         images = ", ".join(f"{n} of {name_and_version(one)}" for n, one in zip(self.counts, sources, strict=True))
         self.described = f"{images} ({checksum}), at {size[0]}x{size[1]}"
 
     @property
     def count(self) -> int:
-        """How many images are scored."""
+        """Number of images that are scored."""
         return sum(self.counts)
 
-    def _read(self, place: SampleIndex) -> Sample | None:
-        """A sample, or None where it cannot be scored."""
-        source = self.sources[place.source]
+    def _read(self, index: SampleIndex) -> Sample | None:
+        """Read a sample; return None if it cannot be scored."""
+        source = self.sources[index.source]
         try:
-            sample = read_numbered(source, place.number)
+            sample = read_numbered(source, index.number)
         except DataError as error:
             reraise_disk_error(error)
-            if place not in self._left_out:
-                log.warning("held-out image left out: %s", error)
-            self._left_out.add(place)
+            if index not in self._left_out:
+                log.warning("validation image left out: %s", error)
+            self._left_out.add(index)
             return None
         if not self.scoring.can_score(sample):
-            log.warning("held-out image left out: nothing of %s is known that could be scored", sample.name)
+            log.warning("validation image left out: %s has no labels that can be scored", sample.name)
             return None
         return sample
 
-    def _gathered(self) -> tuple[list[int], int, int]:
-        """Of all devices: images of each source, those that are damaged, and a number that tells them from others."""
+    def _count_on_all_devices(self) -> tuple[list[int], int, int]:
+        """Return the number of images of each source, the number of damaged ones, and a checksum of their indices."""
         numbers = [0] * len(self.sources) + [len(self._left_out), 0]
-        for place in self._samples:
-            numbers[place.source] += 1
-            numbers[-1] += (place.source + 1) * (place.number + 1)
+        for index in self._samples:
+            numbers[index.source] += 1
+            numbers[-1] += (index.source + 1) * (index.number + 1)
         total = self._sum(torch.tensor(numbers, dtype=torch.float64)).long().tolist()
         return total[:-2], total[-2], total[-1]
 
     def _sum(self, values: Tensor) -> Tensor:
-        """Over all devices, float64."""
+        """Return the sum over all devices, float64."""
         return self._fabric.all_reduce(values.to(self._fabric.device, torch.float64), reduce_op="sum").cpu()
 
     def samples_of_all(self) -> Iterator[tuple[int, Sample]]:
-        """The samples of all devices, each once with the place of its source; other devices' are read anew."""
-        for place in self._places:
-            sample = self._samples.get(place)
+        """Yield the samples of all devices with the index of their source; samples of other devices are read again."""
+        for index in self._indices:
+            sample = self._samples.get(index)
             if sample is None and self._fabric.world_size > 1:
-                sample = self._read(place)
+                sample = self._read(index)
             if sample is not None:
-                yield place.source, sample
+                yield index.source, sample
 
     def score(
         self, module: nn.Module, before_each: Callable[[], None] = lambda: None
     ) -> tuple[Scores, dict[str, Scores], np.ndarray | None]:
-        """Scores by name, the same by source, and a picture of this device's first samples, RGB uint8.
+        """Score the network; all devices call this together.
 
-        Scores are the same on every device. The picture is None where this device has no sample. ``before_each`` is
-        called before each image, by all devices equally often, and may raise.
+        Args:
+            module: the network, from normalized images (N, 3, H, W) to maps or logits.
+            before_each: called before each image, on all devices the same number of times; it may raise.
+
+        Returns:
+            Scores by name, scores by source (both the same on every device), and a picture of this device's first
+            samples, RGB uint8, None if it has no samples.
         """
         totals, rows = np.zeros((len(self.sources), self.scoring.length)), []
         predict = predictor(module, self._fabric.device, self._size)
-        for place, sample in self._samples.items():
+        for index, sample in self._samples.items():
             before_each()
             prediction = predict(sample.image)
-            totals[place.source] += self.scoring.tally(prediction, sample)
+            totals[index.source] += self.scoring.tally(prediction, sample)
             if len(rows) < PICTURES:
                 rows.append(np.hstack([panel(sample.image), self.scoring.picture(prediction, sample)]))
         for _ in range(self._rounds - len(self._samples)):
@@ -149,11 +158,16 @@ class Validation:
 
 
 def mean_scores(by_source: Sequence[Scores]) -> Scores:
-    """The mean of each score over sources, each counting once."""
+    """Return the mean of each score over sources; each source counts once."""
     return {name: statistics.fmean(scores[name] for scores in by_source) for name in by_source[0]}
 
 
 def distinct(names: Sequence[str]) -> list[str]:
-    """The names, with a number behind those that are there already: a, b, a 2."""
-    seen = [names[: place + 1].count(name) for place, name in enumerate(names)]
-    return [name if times == 1 else f"{name} {times}" for name, times in zip(names, seen, strict=True)]
+    """Return the names with a number after repeated ones: a, b, a 2."""
+    counts = [names[: position + 1].count(name) for position, name in enumerate(names)]
+    return [name if times == 1 else f"{name} {times}" for name, times in zip(names, counts, strict=True)]
+
+
+def format_scores(scores: Scores) -> str:
+    """Return scores as text, such as "abs_rel 0.1234, delta1 0.9000"."""
+    return ", ".join(f"{name} {value:.4f}" for name, value in scores.items())

@@ -1,4 +1,4 @@
-"""How well classes are told: mean intersection over union, of one prediction an image or of the mean over scales."""
+"""Scores of classes: mean intersection over union, of one prediction for each image or of the mean over scales."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import nn
 from depth_anything_ros.data.check import color_classes
 from depth_anything_ros.data.segmentation import IGNORED, check_classes
 from depth_anything_ros.data.sources import Sample
-from depth_anything_ros.training.configuration import SegmentationSettings
+from depth_anything_ros.training.settings import SegmentationSettings
 from depth_anything_ros.training.validation.predictions import panel, run_network
 
 
 class SegmentationScoring:
-    """Mean intersection over union and pixel accuracy, over all images together, of pixels that belong to a class."""
+    """Mean intersection over union and pixel accuracy, over all images together, of pixels with a class."""
 
     best = "miou"
 
@@ -24,21 +24,21 @@ class SegmentationScoring:
         self._classes, self.length = classes, classes**2
 
     def can_score(self, sample: Sample) -> bool:
-        """Whether some pixel belongs to a class. Raises `DataError` for a class beyond those that there are."""
+        """Return whether some pixel has a class. Raise `DataError` if the class does not exist."""
         if sample.labels is None:
             return False
         check_classes(sample.name, sample.labels, self._classes)
         return bool((sample.labels != IGNORED).any())
 
     def tally(self, prediction: np.ndarray, sample: Sample) -> np.ndarray:
-        """The confusion matrix, flattened: how many pixels of each class (rows) are taken for each (columns)."""
+        """Return the confusion matrix, flattened, with true classes in rows. See `Scoring.tally`."""
         check_classes(sample.name, sample.labels, self._classes)
         known = sample.labels != IGNORED
         pairs = sample.labels[known].astype(np.int64) * self._classes + prediction[known]
         return np.bincount(pairs, minlength=self._classes**2).astype(np.float64)
 
     def summary(self, total: np.ndarray, images: int) -> dict[str, float]:
-        """Scores "miou", over classes that occur in truth or prediction, and "pixel_accuracy"; NaN if none does."""
+        """Return "miou", over classes in truth or prediction, and "pixel_accuracy"; NaN without any class."""
         confusion = total.reshape(self._classes, self._classes)
         right = confusion.diagonal()
         union = confusion.sum(axis=0) + confusion.sum(axis=1) - right
@@ -49,16 +49,22 @@ class SegmentationScoring:
         return {"miou": float(miou), "pixel_accuracy": float(right.sum() / confusion.sum())}
 
     def picture(self, prediction: np.ndarray, sample: Sample) -> np.ndarray:
-        """True and predicted classes, each in a color of its own."""
+        """Draw true and predicted classes, each class in its own color. See `Scoring.picture`."""
         return np.hstack([color_classes(panel(labels), self._classes) for labels in (sample.labels, prediction)])
 
 
 def multi_scale_predictor(
     network: nn.Module, device: torch.device, size: tuple[int, int], settings: SegmentationSettings
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """RGB uint8 (H, W, 3) to classes, uint8 (H, W): the likeliest after averaging over scales and mirror images.
+    """Return a function from RGB uint8 (H, W, 3) to classes, uint8 (H, W), averaged over scales and mirrored images.
 
-    ``size``: (height, width), about so many pixels at scale 1. Likelihoods are averaged at the image's own size.
+    Probabilities are averaged at the image's own size.
+
+    Args:
+        network: the segmentation network.
+        device: where it runs.
+        size: (height, width) whose area an image has in the network at scale 1.
+        settings: scales and flip.
     """
 
     def predict(image: np.ndarray) -> np.ndarray:
