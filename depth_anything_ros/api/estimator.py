@@ -221,5 +221,5 @@ def _model(model: str | os.PathLike[str]) -> str | Path:
     """Return the model, by this package's name if the hub's name is given."""
     if not isinstance(model, str):
         return Path(model)
-    known = None if Path(model).exists() else find_by_hub_name(model)
-    return model if known is None else known.name
+    record = None if Path(model).exists() else find_by_hub_name(model)
+    return model if record is None else record.name

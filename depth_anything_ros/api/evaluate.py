@@ -61,12 +61,12 @@ def evaluate(
     """
     root, picture_folder = Path(data), None if pictures is None else Path(pictures)
     options = EvaluationOptions(limit, protocol, baselines, picture_folder)
-    found = find_sets(root, [sets] if isinstance(sets, str) else sets, Declaration(**own))
+    chosen_sets = find_sets(root, [sets] if isinstance(sets, str) else sets, Declaration(**own))
     given = [models] if isinstance(models, (AnyEstimator, str, os.PathLike)) else models
     opened = open_models(given, backend=backend, precision=precision, threads=threads)
     if picture_folder is not None:
         picture_folder.mkdir(parents=True, exist_ok=True)
-    return evaluate_models(opened, root, found, options)
+    return evaluate_models(opened, root, chosen_sets, options)
 
 
 def open_models(models: Iterable[ModelLike], **options: Any) -> dict[str, AnyEstimator]:

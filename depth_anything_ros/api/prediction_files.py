@@ -49,8 +49,8 @@ def save(prediction: Prediction, path: Path, scale: ScaleLike, camera: CameraLik
         is_metric = scale is not None or camera is not None
         ARRAYS[extension](path, prediction.depth(scale, camera) if is_metric else prediction.values, prediction)
     else:
-        known = [*PICTURES, *ARRAYS, ".ply"]
-        meant = did_you_mean(extension, known) or f"; give {', '.join(known)}"
+        supported = [*PICTURES, *ARRAYS, ".ply"]
+        meant = did_you_mean(extension, supported) or f"; give {', '.join(supported)}"
         raise ValueError(f"{path}: cannot write {extension or 'a file without an extension'}{meant}")
     return path
 

@@ -29,10 +29,10 @@ def select(
     Raises:
         ValueError: a name is unknown, or no requested backend offers a requested precision.
     """
-    for kind, names, known in (("backend", backends, BACKENDS), ("precision", precisions, PRECISIONS)):
+    for kind, names, valid in (("backend", backends, BACKENDS), ("precision", precisions, PRECISIONS)):
         for name in names:
-            if name not in known:
-                raise ValueError(f"unknown {kind} {name!r}: choose from {', '.join(known)}")
+            if name not in valid:
+                raise ValueError(f"unknown {kind} {name!r}: choose from {', '.join(valid)}")
     chosen, absent = [], {}
     for name, entry in BACKENDS.items():
         offered = [precision for precision in entry.precisions if not precisions or precision in precisions]

@@ -140,8 +140,8 @@ def state(record: ModelRecord) -> str:
 
 
 def _record(name: str) -> ModelRecord:
-    if known := find_by_hub_name(name):
-        return known
+    if record := find_by_hub_name(name):
+        return record
     return ModelRecord.read(name) if name.endswith(".json") else find(name)
 
 

@@ -43,7 +43,7 @@ class Parser(argparse.ArgumentParser):
         name = option.lstrip("-")
         if any(name == action.dest for action in self._actions if not action.option_strings):
             return f": {name} is a positional argument, see {self.prog} --help"
-        names = [known.removeprefix("--") for known in self._option_string_actions if known.startswith("--")]
+        names = [flag.removeprefix("--") for flag in self._option_string_actions if flag.startswith("--")]
         near = difflib.get_close_matches(name, names, n=2)
         return f": did you mean {' or '.join(f'--{other}' for other in near)}?" if near else ""
 
@@ -65,6 +65,6 @@ class Parser(argparse.ArgumentParser):
             if action is not None and action.nargs == argparse.REMAINDER:
                 break
             is_long = name.startswith("--") and " " not in name
-            if is_long and not any(known.startswith(name) for known in self._option_string_actions):
+            if is_long and not any(option.startswith(name) for option in self._option_string_actions):
                 unknown.append(name)
         return unknown

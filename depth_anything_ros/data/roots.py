@@ -77,7 +77,7 @@ def settle_roots(
 
 def _noted(folder: OutputFolder, packed: PackedNames) -> dict[str, str]:
     """Return the recorded origins of the folder by label; "" for unknown ones."""
-    noted = folder.found.sources if folder.found is not None else {}
+    noted = folder.previous.sources if folder.previous is not None else {}
     return {label: noted.get(label, "") for label in sorted({*noted, *packed.labels.values()})} if packed.labels else {}
 
 

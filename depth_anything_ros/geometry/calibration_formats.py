@@ -233,6 +233,6 @@ def _reject_misspelled(values: Mapping[str, Any]) -> None:
 
 def _near(name: str, keys: Iterable[str]) -> list[str]:
     aliases = ("d", "dist", "dist_coeffs", "distcoeffs", "distortion", "distortion_coeffs")
-    if name == "distortion_coefficients" and (found := [key for key in keys if key.lower() in aliases]):
-        return found
+    if name == "distortion_coefficients" and (matches := [key for key in keys if key.lower() in aliases]):
+        return matches
     return difflib.get_close_matches(name, keys, n=1, cutoff=0.85)

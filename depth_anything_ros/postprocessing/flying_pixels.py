@@ -88,12 +88,12 @@ class FlyingPixelFilter:
         first, last = max(top - margin, 0), min(bottom + margin, depth.shape[0])
         above, below = first - (top - margin), bottom + margin - last
         band, inside = self._inverse[: bottom - top + 2 * margin], self._inside
-        known = band[above : len(band) - below]
-        inner = known[:, inside]
+        rows = band[above : len(band) - below]
+        inner = rows[:, inside]
         np.divide(np.float32(1), depth[first:last], out=inner)
         if not depth[first:last].min() > 0:  # true for NaN as well
             np.copyto(inner, np.float32(np.nan), where=depth[first:last] <= 0)
-        _extend(known[:, inside.start - margin : inside.stop + margin].T, margin, margin)
+        _extend(rows[:, inside.start - margin : inside.stop + margin].T, margin, margin)
         _extend(band[:, inside], above, below)
 
     def _mark_band(self, top: int, bottom: int, span: int, threshold: np.float32) -> None:
@@ -108,12 +108,12 @@ class FlyingPixelFilter:
             candidates = self._find_candidates(around, bounds, step)
             pixels = np.flatnonzero(candidates)
             if pixels.size > count // _DENSE:
-                found = _between_surfaces([around[shift * step :][:count] for shift in range(5)], threshold)
-                found &= candidates  # excludes the padding
-                flying |= found.view(np.uint8)
+                between = _between_surfaces([around[shift * step :][:count] for shift in range(5)], threshold)
+                between &= candidates  # excludes the padding
+                flying |= between.view(np.uint8)
             elif pixels.size:
-                found = _between_surfaces([around[shift * step :].take(pixels) for shift in range(5)], threshold)
-                flying[pixels[found]] = 1
+                between = _between_surfaces([around[shift * step :].take(pixels) for shift in range(5)], threshold)
+                flying[pixels[between]] = 1
 
     def _find_candidates(self, around: np.ndarray, bounds: np.ndarray, step: int) -> np.ndarray:
         """Return where inverse depth bends by more than the bounds up to a pixel; ``around`` starts two steps before.

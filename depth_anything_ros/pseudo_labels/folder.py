@@ -149,11 +149,11 @@ class Labeling:
         """
         made = Made(LABELS, f"labels of {self.manifest['set']}", "label")
         with claimed(self.output, made, rank, processes) as folder:
-            labeled_images = folder.found.sources.get("") if folder.found is not None else None
+            labeled_images = folder.previous.sources.get("") if folder.previous is not None else None
             has_labels = any(self.output.glob("shard-*.tar"))
             if labeled_images != str(self.images) and has_labels and not any(map(self.read_note, self.all_shards)):
                 raise FolderError(
-                    f"{self.output} holds {folder.found}, but no labels for the images in {self.images}: give another "
+                    f"{self.output} holds {folder.previous}, but no labels for the images in {self.images}: give another "
                     "folder"
                 )
             folder.note({"": str(self.images)})

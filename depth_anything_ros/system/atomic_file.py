@@ -129,10 +129,10 @@ def is_abandoned(partial: Path) -> bool:
 
 def _numbered_by() -> str:
     """Return an identifier of the namespace of process ids: this boot of this system, or a container on it."""
-    known = [socket.gethostname()]
+    names = [socket.gethostname()]
     with suppress(OSError):  # not Linux
-        known += [Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")]
-    return hashlib.sha256("\n".join(known).encode()).hexdigest()[:8]
+        names += [Path("/proc/sys/kernel/random/boot_id").read_text(), os.readlink("/proc/self/ns/pid")]
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:8]
 
 
 def _is_alive(process: int) -> bool:

@@ -66,11 +66,11 @@ class Made:
 
 @dataclass(frozen=True)
 class OutputFolder:
-    """A folder that this process may write to. ``found`` is its previous content, None if it was empty."""
+    """A folder that this process may write to. ``previous`` is its content before, None if it was empty."""
 
     path: Path
     made: Made
-    found: Made | None
+    previous: Made | None
 
     def note(self, sources: Mapping[str, str], results: Sequence[str] = ()) -> None:
         """Record the sources, and the results once they are complete.
@@ -99,10 +99,10 @@ def claimed(folder: Path, made: Made, rank: int = 0, processes: int = 1) -> Iter
         OSError: the folder cannot be written; the error names it.
     """
     with locked(folder, made.command, rank, processes):
-        found = check_contents(folder, made)
-        if found is None:
+        previous = check_contents(folder, made)
+        if previous is None:
             _write_note(folder, made)
-        yield OutputFolder(folder, made, found)
+        yield OutputFolder(folder, made, previous)
 
 
 def check_contents(folder: Path, made: Made) -> Made | None:
@@ -115,10 +115,10 @@ def check_contents(folder: Path, made: Made) -> Made | None:
     Raises:
         FolderError: the folder holds something else.
     """
-    found = read_contents(folder)
-    if found is not None and (found.kind != made.kind or found.holds not in (made.holds, made.kind)):
-        raise FolderError(f"{folder} holds {found}: choose another folder for {made.holds}, or delete that one")
-    return found
+    present = read_contents(folder)
+    if present is not None and (present.kind != made.kind or present.holds not in (made.holds, made.kind)):
+        raise FolderError(f"{folder} holds {present}: choose another folder for {made.holds}, or delete that one")
+    return present
 
 
 def read_contents(folder: Path) -> Made | None:
@@ -155,8 +155,8 @@ def _set_in(folder: Path) -> str:
     """Return the data set of shards or labels, from the manifest or else from a shard's sidecar."""
     for path in (folder / "manifest.json", *sorted(folder.glob("shard-*.json"))):
         try:
-            found = json.loads(path.read_text())
-            return narrowed(str(found["set"]), found.get("fields", {}))
+            note = json.loads(path.read_text())
+            return narrowed(str(note["set"]), note.get("fields", {}))
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return "an unknown data set"

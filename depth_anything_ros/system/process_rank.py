@@ -76,8 +76,8 @@ def first_host(environment: Mapping[str, str]) -> str | None:
     """Return the first machine of a SLURM job; None if the environment names none."""
     for name in ("SLURM_STEP_NODELIST", "SLURM_JOB_NODELIST", "SLURM_NODELIST"):
         # In gpu[03-06,11],login the first host is gpu03.
-        if found := re.match(r"([^\[,]+)(?:\[(\w+)[^\]]*\]([^,]*))?", environment.get(name, "")):
-            return "".join(part or "" for part in found.groups())
+        if match := re.match(r"([^\[,]+)(?:\[(\w+)[^\]]*\]([^,]*))?", environment.get(name, "")):
+            return "".join(part or "" for part in match.groups())
     return None
 
 

@@ -32,12 +32,12 @@ OTHERS = Made(SHARDS, "shards of sintel", "data pack"), Made(RUN, RUN, "train"),
 def test_claimed_folder_records_its_content(tmp_path):
     folder = tmp_path / "a" / "b"
     with claimed(folder, KITTI) as claim:
-        assert claim.found is None
+        assert claim.previous is None
         claim.note({"": "/data/kitti"})
         (folder / "manifest.json").write_text('{"shards": [{"name": "shard-000000.tar"}]}')
         claim.note({"": "/data/kitti"}, ["manifest.json"])
     with claimed(folder, KITTI) as claim:
-        assert str(claim.found) == "shards of kitti made from /data/kitti"
+        assert str(claim.previous) == "shards of kitti made from /data/kitti"
     assert results_in(folder) == ["manifest.json", "shard-000000.tar"]
 
 
@@ -55,7 +55,7 @@ def test_command_without_results_leaves_folder_free(tmp_path):
     with claimed(tmp_path, KITTI) as claim:
         claim.note({"": "/data/kitti"})
     with claimed(tmp_path, Made(RUN, RUN, "train")) as claim:
-        assert claim.found is None
+        assert claim.previous is None
         assert json.loads((tmp_path / NOTE).read_text())["kind"] == RUN
 
 
@@ -80,7 +80,7 @@ def test_folder_without_note_is_identified_by_its_files(tmp_path, file, content,
 def test_folder_with_foreign_files_is_accepted(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with claimed(tmp_path, KITTI) as claim:
-        assert claim.found is None
+        assert claim.previous is None
 
 
 def test_damaged_note_is_reported(tmp_path):
