@@ -153,8 +153,8 @@ class Labeling:
             has_labels = any(self.output.glob("shard-*.tar"))
             if labeled_images != str(self.images) and has_labels and not any(map(self.read_note, self.all_shards)):
                 raise FolderError(
-                    f"{self.output} holds {folder.previous}, but no labels for the images in {self.images}: give another "
-                    "folder"
+                    f"{self.output} holds {folder.previous}, but no labels for the images in {self.images}: give "
+                    "another folder"
                 )
             folder.note({"": str(self.images)})
             yield folder
