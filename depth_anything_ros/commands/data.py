@@ -16,11 +16,11 @@ from depth_anything_ros.commands.image_inputs import add_input_range
 from depth_anything_ros.commands.packing import MAX_NAMED, pack_set
 from depth_anything_ros.commands.rgbd_arguments import add_rgbd_arguments, declaration_of
 from depth_anything_ros.commands.train import parse_pairs
+from depth_anything_ros.data.archive_set import TarSet
 from depth_anything_ros.data.bags import BagSet
 from depth_anything_ros.data.check import check_samples, contact_sheet, count_and_choose
 from depth_anything_ros.data.image_set import ImageSet, readable_names
 from depth_anything_ros.data.overwriting import refuse_files_of
-from depth_anything_ros.data.own_archives import TarSet
 from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.rgbd_declaration import Declaration
 from depth_anything_ros.data.sets import SETS_BY_KIND, find_set
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 action="append",
                 default=[],
                 metavar="TOPIC",
-                help="bags: read only this topic, whatever its content; may be repeated (default: all with pictures)",
+                help="bags: read only this topic, with any content; may be repeated (default: all with pictures)",
             )
             action.add_argument(
                 "--fields",
@@ -190,9 +190,9 @@ def check_set(declared: ImageSet, root: Path, count: int, sheet: Path | None) ->
     bad = [sample for sample in samples if sample.problem]
     expected = f", of {declared.count} in total" if declared.count else ""
     left_out = [*faults, *declared.unpaired(root)]
-    beside = f", and {len(faults)} left out" if faults else ""
+    skipped = f", and {len(faults)} left out" if faults else ""
     decoded = f"{len(samples) - len(bad)} of {len(samples)} samples decode"
-    print(f"{declared.name}: {images} images{expected}{beside}; {decoded}")
+    print(f"{declared.name}: {images} images{expected}{skipped}; {decoded}")
     for sample in samples:
         print(f"  {sample.name}: {sample.description}")
     if declared.pitfalls:

@@ -38,7 +38,7 @@ def pack_set(
 ) -> dict[str, Any]:
     """Pack a set into shards, print which images were skipped, and return the manifest.
 
-    What is finished stays when packing stops, and the next run continues from there.
+    Finished shards stay when packing stops, and the next run continues from there.
 
     Args:
         declared: the set.

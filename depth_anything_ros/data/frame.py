@@ -120,7 +120,7 @@ def decode_image(
         name: the file in messages.
         as_stored: whether to ignore the EXIF orientation, because depth or labels match the stored pixels.
         least_side: if positive, a JPEG is decoded at 1/2, 1/4 or 1/8 of its size, as long as both sides have at least
-            so many pixels. This takes a fraction of the time.
+            many pixels. This takes a fraction of the time.
         input_range: the mapping of 16 bits to 8 bits.
 
     Returns:

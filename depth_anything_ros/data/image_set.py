@@ -211,7 +211,7 @@ class ImageSet:
         return (root / name,)
 
     def reader_version(self, root: Path) -> str:
-        """Return what the content depends on besides the files, such as the version of a decoder or a declaration."""
+        """Return what affects the content apart from the files, such as the version of a decoder or a declaration."""
         return ""
 
     def stamp(self, root: Path, name: str) -> str:

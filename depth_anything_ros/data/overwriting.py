@@ -75,7 +75,7 @@ def refuse_overwriting(option: str, folder: Path, names: Iterable[str], inputs: 
 
 
 def refuse_files_of(declared: ImageSet, root: Path, outputs: Iterable[Path | None]) -> None:
-    """Check that no output is a file of a set. The options alone exclude other conflicts.
+    """Check that no output is a file of a set. `check_inputs` finds all other conflicts.
 
     Args:
         declared: the set.

@@ -37,8 +37,8 @@ class PackedNames:
                 self.shards[number] = note.shard
             hashes.frombytes(_hashes(note.label, note.names).tobytes())
             owners.extend([len(self.labels) - 1] * len(note.names))
-            is_there = note.shard is not None
-            packed.extend(is_there and name not in note.refused for name in note.names)
+            is_packed = note.shard is not None
+            packed.extend(is_packed and name not in note.refused for name in note.names)
         order = np.argsort(np.frombuffer(hashes, np.int64))
         self._sorted_hashes = np.frombuffer(hashes, np.int64)[order]
         del hashes  # limits the peak memory

@@ -83,9 +83,9 @@ class PathPattern:
             path = os.path.join(folder, name)
             if name.startswith(".") and not part.startswith("."):
                 return  # hidden files are skipped, also if a field gives their name
-            if is_last and _is_there(path, stat.S_ISREG):
+            if is_last and _exists(path, stat.S_ISREG):
                 yield dict(known)
-            elif not is_last and _is_there(path, stat.S_ISDIR):
+            elif not is_last and _exists(path, stat.S_ISDIR):
                 yield from self._find(path, depth + 1, known)
         elif part.endswith("*}"):
             yield from self._find_below(folder, (), (), _FIELD.fullmatch(part)[1], depth, known)
@@ -156,7 +156,7 @@ def folder_identity(folder: str) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _is_there(path: str, is_kind: Callable[[int], bool]) -> bool:
+def _exists(path: str, is_kind: Callable[[int], bool]) -> bool:
     """Return whether a path exists and has this type. Raises `DataError` for a disk error."""
     try:
         return is_kind(with_retries(os.stat, path).st_mode)

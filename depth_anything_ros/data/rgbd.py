@@ -131,7 +131,7 @@ class RgbdSet(DepthSet):
             name: the image.
         """
         opened = self._open(root)
-        intrinsics = opened.beside(name).file
+        intrinsics = opened.calibration_of(name).file
         return opened.folder / name, opened.depth_file(name), *([intrinsics] if intrinsics else [])
 
     def reader_version(self, root: Path) -> str:
@@ -146,7 +146,10 @@ class RgbdSet(DepthSet):
             name: the image.
         """
         opened = self._open(root)
-        return f"{super().stamp(root, name)} {opened.declared} {opened.beside(name)}"
+        found = opened.calibration_of(name)
+        # The words of earlier releases: other words would pack all shards again.
+        calibration = f"Beside(intrinsics={found.intrinsics!r}, file={found.file!r}, depth_scale={found.depth_scale!r})"
+        return f"{super().stamp(root, name)} {opened.declared} {calibration}"
 
     def _open(self, root: Path) -> RgbdFolder:
         key = self._key(root)

@@ -31,12 +31,12 @@ _PLAUSIBLE = 0.03, 100.0
 """Meters. The median depth of most cameras is in this range."""
 _USUAL = 2.0
 _SAMPLES = 5
-_BESIDE = frozenset(("intrinsic", "intrinsics", "calib", "calibration", "camera", "cam", "info"))
+_CALIBRATION_WORDS = frozenset(("intrinsic", "intrinsics", "calib", "calibration", "camera", "cam", "info"))
 """Words in the names of folders that contain intrinsics, next to the folders of images."""
 
 
 @dataclass(frozen=True)
-class Beside:
+class FolderCalibration:
     """The content of the files next to images.
 
     Attributes:
@@ -74,7 +74,7 @@ class RgbdFolder:
         self._depth = StoredDepth(
             self.declared.depth_scale, self.declared.depth_key, self.declared.invalid, self.declared.resize_depth
         )
-        self._beside: dict[str, Beside] = {}
+        self._calibrations: dict[str, FolderCalibration] = {}
 
     def depth_file(self, image: str) -> Path:
         """Return the depth file of an image. Raises `DataError` if the folder has no such image."""
@@ -106,29 +106,29 @@ class RgbdFolder:
             image: the image.
             size: its (height, width).
         """
-        beside = self.beside(image)
-        if beside.intrinsics is None:
+        calibration = self.calibration_of(image)
+        if calibration.intrinsics is None:
             return None
-        where = beside.file or "the intrinsics"
+        where = calibration.file or "the intrinsics"
         try:
-            camera = beside.intrinsics.camera(*size)
+            camera = calibration.intrinsics.camera(*size)
         except ValueError as error:
             _warn_once(f"{where}: not used for images of {size[1]}x{size[0]}: {error}")
             return None
-        if beside.intrinsics.is_distorted:
+        if calibration.intrinsics.is_distorted:
             _warn_once(f"{where}: the lens distorts; the intrinsics apply only to rectified images")
         if (doubt := intrinsics_doubt(camera)) is not None:
             _warn_once(f"{where}: {doubt}")
         return camera
 
-    def beside(self, image: str) -> Beside:
+    def calibration_of(self, image: str) -> FolderCalibration:
         """Return intrinsics and depth scale of an image: the declared ones, else those of the nearest folder."""
         nearest_first = [self._declared_in(str(folder)) for folder in PurePosixPath(image).parents]
         scale = next((one.depth_scale for one in nearest_first if one.depth_scale is not None), None)
         if self._declared_camera is not None:
             scale = scale if self._declared_camera.depth_scale is None else self._declared_camera.depth_scale
             return replace(self._declared_camera, depth_scale=scale)
-        nearest = next((one for one in nearest_first if one.intrinsics is not None), Beside())
+        nearest = next((one for one in nearest_first if one.intrinsics is not None), FolderCalibration())
         return replace(nearest, depth_scale=scale)
 
     def describe(self) -> list[str]:
@@ -165,40 +165,42 @@ class RgbdFolder:
         return f"{unit:g} m per unit" + ("" if self.declared.depth_scale else " (or give --depth-scale)")
 
     def _intrinsics_note(self, image: str) -> str:
-        beside = self.beside(image)
-        if beside.intrinsics is None:
+        calibration = self.calibration_of(image)
+        if calibration.intrinsics is None:
             return "no intrinsics"
-        return f"intrinsics of {beside.file.relative_to(self.folder)}" if beside.file else "intrinsics as given"
+        return (
+            f"intrinsics of {calibration.file.relative_to(self.folder)}" if calibration.file else "intrinsics as given"
+        )
 
     def _reader(self, image: str) -> StoredDepth:
-        scale = self.beside(image).depth_scale
+        scale = self.calibration_of(image).depth_scale
         return replace(self._depth, integer_scale=_TUM_SCALE if scale is None and self.layout.is_tum else scale)
 
     @cached_property
-    def _declared_camera(self) -> Beside | None:
+    def _declared_camera(self) -> FolderCalibration | None:
         camera = self.declared.camera
         if camera is None:
             return None
         if not isinstance(camera, str):
             width, height = map(int, camera[4:] or (0, 0))
-            return Beside(Intrinsics(*camera[:4], size=(height, width) if width else None))
+            return FolderCalibration(Intrinsics(*camera[:4], size=(height, width) if width else None))
         path = self.folder / camera
         intrinsics, scale = read_intrinsics(path)
         if intrinsics is None:
             raise DataError(f"{path} has no intrinsics")
-        return Beside(intrinsics, path, scale)
+        return FolderCalibration(intrinsics, path, scale)
 
-    def _declared_in(self, folder: str) -> Beside:
+    def _declared_in(self, folder: str) -> FolderCalibration:
         """Return the content of the files in a folder and in its folders of intrinsics."""
-        if folder not in self._beside:
-            self._beside[folder] = _declared_in(self.folder / folder)
-        return self._beside[folder]
+        if folder not in self._calibrations:
+            self._calibrations[folder] = _declared_in(self.folder / folder)
+        return self._calibrations[folder]
 
 
-def _declared_in(folder: Path) -> Beside:
+def _declared_in(folder: Path) -> FolderCalibration:
     files = [path for path in _entries(folder) if path.is_file()]
     for inner in _entries(folder):
-        if inner.is_dir() and (words := words_of(inner.name)) and set(words) <= _BESIDE:
+        if inner.is_dir() and (words := words_of(inner.name)) and set(words) <= _CALIBRATION_WORDS:
             files += [path for path in _entries(inner) if path.is_file()]
     ranked = sorted((rank, path) for path in files if (rank := rank_of(path.name)) is not None)
     found: dict[tuple[int, int], list[tuple[Path, Intrinsics]]] = {}
@@ -215,14 +217,14 @@ def _declared_in(folder: Path) -> Beside:
             scales.append(scale)
     scale = scales[0] if scales else None
     if not found:
-        return Beside(depth_scale=scale)
+        return FolderCalibration(depth_scale=scale)
     likeliest = found[min(found)]
     if len({intrinsics for _, intrinsics in likeliest}) > 1:
         names = NameSummary(path.name for path, _ in likeliest)
         _warn_once(f"{folder}: not used: several different intrinsics ({names}); give --camera")
-        return Beside(depth_scale=scale)
+        return FolderCalibration(depth_scale=scale)
     path, intrinsics = likeliest[0]
-    return Beside(intrinsics, path, scale)
+    return FolderCalibration(intrinsics, path, scale)
 
 
 def _entries(folder: Path) -> list[Path]:

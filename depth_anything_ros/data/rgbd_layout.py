@@ -24,7 +24,7 @@ class Layout:
         depth_of: depth by image, paths in the folder, in order.
         unpaired: files without a partner, each with the reason.
         description: the layout in words.
-        is_guessed: whether names alone determine it.
+        is_guessed: whether only names determine it.
         is_tum: whether it comes from lists in the TUM format.
     """
 

@@ -14,18 +14,18 @@ the steps.
 
 from __future__ import annotations
 
+from depth_anything_ros.data.archive_set import TarSet
 from depth_anything_ros.data.bags import BagSet
 from depth_anything_ros.data.evaluation_sets import EVALUATION_SETS
+from depth_anything_ros.data.folder_sets import FolderSet, ListSet
 from depth_anything_ros.data.frame import DataError
 from depth_anything_ros.data.image_set import ImageSet
 from depth_anything_ros.data.labeled_sets import LABELED
-from depth_anything_ros.data.own_archives import TarSet
-from depth_anything_ros.data.own_images import FolderSet, ListSet
-from depth_anything_ros.data.own_videos import VideoSet
 from depth_anything_ros.data.packable_benchmarks import PACKABLE_BENCHMARKS
 from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.segmentation_sets import SEGMENTATION
 from depth_anything_ros.data.unlabeled_sets import UNLABELED
+from depth_anything_ros.data.video_set import VideoSet
 from depth_anything_ros.system.did_you_mean import did_you_mean
 
 USER_SETS = (FolderSet(), ListSet(), VideoSet(), TarSet(), BagSet(), RgbdSet())

@@ -45,7 +45,7 @@ _log = logging.getLogger(__name__)
 NAMES_AT_ONCE = 10_000
 """Number of names in one lookup."""
 IN_MEMORY = 1 << 26
-"""Bytes of new names to hold in memory; more go into a file."""
+"""Bytes of new names in memory; more go into a file."""
 
 Found = Iterable[tuple[Root, Iterator[str]]]
 """The names of the images in each root."""

@@ -68,7 +68,7 @@ class Source(Protocol):
     is_metric: bool
     """Whether depth, if any, is in meters."""
     annotation: str
-    """Description of depth or classes; "" for images alone."""
+    """Description of depth or classes; "" for images without annotation."""
 
     def read(self, block: int, index: int, least_side: int = 0) -> Sample:
         """Read one sample.

@@ -6,10 +6,10 @@ paper.
 
 from __future__ import annotations
 
+from depth_anything_ros.data.archive_set import TarSet
 from depth_anything_ros.data.image_set import ImageSet
 from depth_anything_ros.data.lmdb_images import LmdbSet
-from depth_anything_ros.data.own_archives import TarSet
-from depth_anything_ros.data.own_videos import VideoSet
+from depth_anything_ros.data.video_set import VideoSet
 
 BDD100K = VideoSet(
     name="bdd100k",

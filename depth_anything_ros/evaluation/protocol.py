@@ -60,8 +60,8 @@ class ScoredModel:
         output: "inverse_depth" or "depth", the quantity that it predicts.
         is_baseline: whether it is a baseline.
         is_metric: whether its depth is in meters. Meters are also scored without alignment.
-        gain: returns the factor that corrects the meters for a frame's lens, or None if the set has no intrinsics. None
-            means that the meters hold for any lens.
+        gain: returns the factor that corrects the meters for a frame's lens, or None if the set has no intrinsics.
+            None if the meters are valid for any lens.
     """
 
     name: str

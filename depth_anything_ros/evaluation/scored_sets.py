@@ -1,6 +1,6 @@
 """How `evaluate` finds its sets, and which of their pixels papers score.
 
-`data/evaluation_sets.py` declares the sets themselves. `_PUBLISHED` holds the crop and the depth range of papers.
+`data/evaluation_sets.py` declares the sets themselves. `_PUBLISHED` contains the crop and the depth range of papers.
 """
 
 from __future__ import annotations
@@ -154,8 +154,8 @@ def _present(root: Path, own: Declaration | None) -> list[EvaluationSet]:
 
 
 def _is_own(name: str, root: Path) -> bool:
-    is_there = (root / name).is_dir() or (name.endswith((".yaml", ".yml")) and (root / name).is_file())
-    return name == RGBD or (is_there and name not in SCORED_SETS and name not in ALL_SETS)
+    is_present = (root / name).is_dir() or (name.endswith((".yaml", ".yml")) and (root / name).is_file())
+    return name == RGBD or (is_present and name not in SCORED_SETS and name not in ALL_SETS)
 
 
 def _own(name: str, root: Path, declared: Declaration | None) -> EvaluationSet:

@@ -22,17 +22,17 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from depth_anything_ros.data import retry
+from depth_anything_ros.data.archive_set import TarSet
 from depth_anything_ros.data.bags import BagSet
 from depth_anything_ros.data.check import check_samples
+from depth_anything_ros.data.folder_sets import FolderSet, ListSet
 from depth_anything_ros.data.frame import DataError, decode_image
-from depth_anything_ros.data.own_archives import TarSet
-from depth_anything_ros.data.own_images import FolderSet, ListSet
-from depth_anything_ros.data.own_videos import VideoSet
 from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.set_source import SetSource
 from depth_anything_ros.data.sets import SETS_BY_KIND, find_set
 from depth_anything_ros.data.shards import Shard, key_of, pack
 from depth_anything_ros.data.tar_members import tar_members
+from depth_anything_ros.data.video_set import VideoSet
 from depth_anything_ros.images import pages
 from depth_anything_ros.images.intensity import InputRange
 from depth_anything_ros.training.input.mixture import Mixture

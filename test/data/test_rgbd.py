@@ -656,3 +656,13 @@ def test_real_rgbd_frames_match_declared_sets(shared, known):
     found = rgbd().read(root, names[-1]).camera
     assert found is None or (found.fx, found.fy, found.cx, found.cy) == pytest.approx(known.camera, abs=1e-3)
     assert (found is not None) == (known.name in ("realsense_shelf", "sevenscenes_redkitchen"))
+
+
+def test_the_stamp_of_an_image_keeps_the_words_of_earlier_releases(tmp_path):
+    """The notes of packed shards contain its hash: with another text, all of them would be packed again."""
+    put_frame(tmp_path, "rgb/0.png", "depth/0.png")
+    put(tmp_path / "camera.txt", "30 31 15 12")
+    stamp = rgbd().stamp(tmp_path, "rgb/0.png")
+    intrinsics = "Intrinsics(fx=30.0, fy=31.0, cx=15.0, cy=12.0, size=None, is_distorted=False)"
+    file = tmp_path / "camera.txt"
+    assert stamp.endswith(f" Beside(intrinsics={intrinsics}, file={file!r}, depth_scale=None)")

@@ -35,11 +35,11 @@ from depth_anything_ros.data.depth_files import (
 from depth_anything_ros.data.depth_set import DepthSet
 from depth_anything_ros.data.frame import DataError, decode_image, read_image
 from depth_anything_ros.data.lmdb_images import _open
-from depth_anything_ros.data.own_videos import _video
 from depth_anything_ros.data.segmentation import SegmentationSet
 from depth_anything_ros.data.set_source import SetSource
 from depth_anything_ros.data.sets import ALL_SETS, SETS_BY_KIND, find_set
 from depth_anything_ros.data.tar_members import tar_members
+from depth_anything_ros.data.video_set import _video
 
 Written = tuple[Path, list[Expected]]
 

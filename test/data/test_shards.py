@@ -26,10 +26,10 @@ from waiting import limit
 from depth_anything_ros.data import retry
 from depth_anything_ros.data.check import check_samples
 from depth_anything_ros.data.depth_codes import CodeRange, decode_inverse_depth, from_png
+from depth_anything_ros.data.folder_sets import FolderSet
 from depth_anything_ros.data.frame import DataError, decode_image, decode_picture
 from depth_anything_ros.data.image_set import ImageSet, SampleParts
 from depth_anything_ros.data.manifest import Shard, read_manifest, shard_name, verify_shards
-from depth_anything_ros.data.own_images import FolderSet
 from depth_anything_ros.data.sets import find_set
 from depth_anything_ros.data.shard_files import Part, key_of, pack_shard
 from depth_anything_ros.data.shards import pack

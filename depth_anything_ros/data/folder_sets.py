@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from depth_anything_ros.data.file_metadata import size_of
+from depth_anything_ros.data.folder_search import EVERYWHERE, log_skipped, raise_unlistable
 from depth_anything_ros.data.frame import decode_image
 from depth_anything_ros.data.image_set import ImageSet, SampleParts
-from depth_anything_ros.data.own_folders import EVERYWHERE, log_skipped, raise_unlistable
 from depth_anything_ros.data.picture_lists import PictureList
 from depth_anything_ros.images.file_kinds import IMAGE_SUFFIXES, FileKind, kind_of_name, kind_of_path
 from depth_anything_ros.images.folders import PassedOver, find_files

@@ -12,9 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from depth_anything_ros.data.folder_search import EVERYWHERE, UNREADABLE, error_of, log_skipped, raise_unlistable
 from depth_anything_ros.data.frame import DataError, as_jpeg
 from depth_anything_ros.data.image_set import ImageSet
-from depth_anything_ros.data.own_folders import EVERYWHERE, UNREADABLE, error_of, log_skipped, raise_unlistable
 from depth_anything_ros.images.compressed_files import DamagedFileError
 from depth_anything_ros.images.file_kinds import VIDEO_SUFFIXES, FileKind
 from depth_anything_ros.images.folders import PassedOver, find_files

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from depth_anything_ros.data.file_metadata import ending_of
+from depth_anything_ros.data.folder_search import EVERYWHERE, UNREADABLE, error_of, log_skipped, raise_unlistable
 from depth_anything_ros.data.frame import DataError, decode_image, reraise_disk_error
 from depth_anything_ros.data.image_set import ImageSet
-from depth_anything_ros.data.own_folders import EVERYWHERE, UNREADABLE, error_of, log_skipped, raise_unlistable
 from depth_anything_ros.data.retry import with_retries
 from depth_anything_ros.data.tar_members import read_member, tar_members
 from depth_anything_ros.images.file_kinds import FileKind, kind_of_name
