@@ -146,7 +146,7 @@ class PlayedVideo:
         self._has_frames = False  # if the file was damaged meanwhile, the loop must end
 
     def close(self) -> None:
-        """Closes the file."""
+        """Close the file."""
         self._video.close()
 
 

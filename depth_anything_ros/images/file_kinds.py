@@ -83,7 +83,7 @@ _KINDS = {
 
 
 def kind_of_name(name: str) -> FileKind | None:
-    """Return the kind of a file by its name, None if the name does not tell.
+    """Return the kind of a file by its name, None if the name is ambiguous.
 
     `UNREAD_IMAGE` means a kind of image that only some OpenCV builds read.
     """
@@ -95,7 +95,7 @@ def kind_of_name(name: str) -> FileKind | None:
 
 
 def kind_of_path(path: Path) -> FileKind:
-    """Return the kind of a file. If its name does not tell, open it to check whether OpenCV has a reader for it."""
+    """Return the kind of a file. If its name is ambiguous, open it to check whether OpenCV has a reader for it."""
     kind = kind_of_name(path.name)
     if kind not in (None, FileKind.UNREAD_IMAGE):
         return kind

@@ -1,4 +1,4 @@
-"""Find files in a folder and below, with one rule for what is skipped, and count the skipped ones by reason."""
+"""Find files in a folder and below, with one rule for skipping, and count the skipped ones by reason."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def walk_files(
 ) -> Iterator[Path]:
     """Yield every file under ``root``: the files of a folder in the order of their names, then its subfolders.
 
-    It follows links. It skips hidden files and folders, result folders of `predict`, entries that are neither file nor
-    folder, and a folder that it has visited before (a loop of links, for example).
+    It follows links. It skips hidden files and folders, result folders of `predict`, and entries that are neither file
+    nor folder. It also skips a folder that it has visited before, for example in a loop of links.
 
     Args:
         root: the folder to walk.

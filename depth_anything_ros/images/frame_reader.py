@@ -49,7 +49,7 @@ class FileImage:
 def list_sources(inputs: Iterable[str | os.PathLike[str]], results: Path | None = None) -> list[Path]:
     """Return the files that ``inputs`` mean: files themselves, and the images and videos in folders and below.
 
-    The log reports what is skipped in a folder. If at least one input is usable, the list also has the unusable ones
+    The log lists the files skipped in a folder. If at least one input is usable, the list also has the unusable ones
     (missing, or a folder without images), so that reading them reports an error.
 
     Args:

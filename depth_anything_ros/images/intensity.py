@@ -22,7 +22,7 @@ CHOICES = "auto, full, percentile or LOW,HIGH, such as 7000,9000"
 _BIT_DEPTHS = (8, 10, 12, 14, 16)
 _PERCENTILES = (1, 99)
 _HOT = 10_000
-"""One value in this many may exceed the bits in use: a hot pixel tells nothing about the others."""
+"""One value in this many may exceed the bits in use: a hot pixel gives no information about the others."""
 _SAMPLES_A_SIDE = 96
 """Rows and columns to sample for percentiles: about 10 000 pixels determine them to a few tenths of a percent."""
 _STRETCHED_BELOW = {16: 1 / 16}
@@ -125,7 +125,7 @@ class IntensityMapper:
         if is_given and self._bits:
             return requested.low, requested.high
         lowest, highest, *_ = cv2.minMaxLoc(flat)
-        if not highest:  # a black image tells nothing: a thermal camera's shutter may be closed
+        if not highest:  # a black image has no information: a thermal camera's shutter may be closed
             return requested.low, requested.high
         rows, columns = (-(-side // _SAMPLES_A_SIDE) for side in pixels.shape[:2])
         band = tuple(np.percentile(pixels[::rows, ::columns], _PERCENTILES))

@@ -1,4 +1,4 @@
-"""Count the images in a file (pages of a TIFF, frames of an animation), of which only the first is read."""
+"""Count the images in a file (pages of a TIFF, frames of an animation). Only the first is read."""
 
 from __future__ import annotations
 

@@ -127,7 +127,12 @@ def check_raw_image(message: Any, is_known_elsewhere: bool = False) -> tuple[int
 
 
 def check_mosaic_size(height: int, width: int) -> None:
-    """Raise `BadImageError` for a mosaic smaller than 3x3: no pixel has all neighbors, and OpenCV makes it black."""
+    """Raise `BadImageError` for a mosaic smaller than 3x3: no pixel has all neighbors, and OpenCV makes it black.
+
+    Args:
+        height: of the image.
+        width: of the image.
+    """
     if height < 3 or width < 3:
         raise BadImageError(
             "mosaic size", f"Bayer image is {width}x{height}, must be 3x3 or larger; check the driver's resolution"

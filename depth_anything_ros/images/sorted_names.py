@@ -17,7 +17,14 @@ _LEVEL = 1
 
 
 def in_order(names: Iterable[str], key: Callable[[str], str] | None = None) -> Iterator[str]:
-    """Return the names in the order of `sorted`. All are read at once; many are kept compressed, in about 10 bytes."""
+    """Return the names in the order of `sorted`.
+
+    All are read at once; many are kept compressed, in about 10 bytes each.
+
+    Args:
+        names: to sort, without NUL characters.
+        key: see `sorted`.
+    """
     names = iter(names)
     runs: list[list[bytes]] = []
     while run := sorted(islice(names, RUN), key=key):
@@ -28,7 +35,7 @@ def in_order(names: Iterable[str], key: Callable[[str], str] | None = None) -> I
 
 
 def pack_block(names: Sequence[str]) -> bytes:
-    """Pack names, none of which contains a NUL, into bytes."""
+    """Pack names without NUL characters into bytes."""
     return zlib.compress(os.fsencode("\0".join(names)), _LEVEL)
 
 

@@ -1,4 +1,4 @@
-"""DPT's decoder (arXiv 2103.13413) as in Depth Anything, with its parameter names."""
+"""The decoder of DPT (arXiv 2103.13413) as in Depth Anything, with its parameter names."""
 
 from __future__ import annotations
 
@@ -45,6 +45,13 @@ class FeatureFusion(nn.Module):
         self.resConfUnit2 = ResidualConvolutionUnit(features)
 
     def forward(self, path: Tensor, skip: Tensor | None, size: Sequence[int]) -> Tensor:
+        """Fuse one level.
+
+        Args:
+            path: (N, features, h, w) from the coarser levels.
+            skip: the finer level, of the same shape; None at the coarsest.
+            size: (height, width) of the result.
+        """
         if skip is not None:
             path = path + self.resConfUnit1(skip)
         return self.out_conv(resize(self.resConfUnit2(path), size))

@@ -1,4 +1,4 @@
-"""DINOv2's vision transformer (arXiv 2304.07193) as in Depth Anything, with its parameter names."""
+"""The vision transformer of DINOv2 (arXiv 2304.07193) as in Depth Anything, with its parameter names."""
 
 from __future__ import annotations
 

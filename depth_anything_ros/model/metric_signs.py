@@ -1,4 +1,4 @@
-"""Look for signs that weights without a record are metric. The weights do not tell; names and files near them may.
+"""Look for signs that weights without a record are metric. The weights do not show it; file names and nearby files may.
 
 If a metric network runs as relative, near and far are swapped, and nothing else looks wrong.
 """
@@ -32,7 +32,7 @@ class MetricSigns:
 
 
 def metric_signs(path: Path, stored: Any, encoder: str) -> MetricSigns:
-    """Look at a checkpoint's name, its folder's name, its content besides weights, and transformers' `config.json`.
+    """Look at a checkpoint's name, its folder's name, its content except weights, and transformers' `config.json`.
 
     Args:
         path: of the checkpoint.

@@ -133,7 +133,7 @@ class SegmentationRecord:
 
     @classmethod
     def from_json(cls, text: str) -> SegmentationRecord:
-        """Parse a file's metadata. Raises ValueError, whose message names what is unknown, missing or invalid."""
+        """Parse a file's metadata. Raises ValueError, whose message names the unknown, missing or invalid field."""
         values = json.loads(text)
         names = {field.name for field in fields(cls)}
         if isinstance(values, dict):

@@ -76,7 +76,7 @@ class Candidates:
             error: of the choice.
 
         Raises:
-            ModelError: no other choice remains; the error says what went wrong.
+            ModelError: no other choice remains; the message has the reason.
         """
         remaining = [other for other in self._choices if other != choice]
         unavailable = isinstance(error, UnavailableError)

@@ -53,7 +53,7 @@ class Estimator:
     first image, unless the model has only one size.
 
     Args:
-        model: a name in the zoo, an .onnx file, a folder with a `record.json` and one graph per size, or a folder with
+        model: a name in the zoo, an .onnx file, or a folder. The folder has a `record.json` and one graph per size, or
             a single model file, such as transformers writes.
         backend: a key of `BACKENDS`, or "auto" for the fastest one that is installed and passes the gate: one for an
             NVIDIA GPU if there is one, else the fastest by measurement (`runtime.measured_choice`).

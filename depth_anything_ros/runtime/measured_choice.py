@@ -87,12 +87,12 @@ class KeptAnswers:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            log.warning("%s is damaged (%s): measuring again what is the fastest here", path, error)
+            log.warning("%s is damaged (%s): measuring again which choice is the fastest here", path, error)
             return None
         return valid or None
 
     def write(self, question: Question, seconds: Mapping[str, float]) -> None:
-        """Store an answer. If that fails, a warning says that the next start measures again.
+        """Store an answer. If that fails, log a warning that the next start measures again.
 
         Args:
             question: that was measured.
@@ -107,7 +107,7 @@ class KeptAnswers:
 
     @contextmanager
     def exclusive(self, question: Question) -> Iterator[None]:
-        """Let one process at a time measure; those that wait then read its answer. Without a lock, all measure."""
+        """Let one process at a time measure; the waiting ones then read its answer. Without a lock, all measure."""
         with ExitStack() as stack:
             try:
                 stack.enter_context(locked(self._folder / question.file_name()))

@@ -44,7 +44,7 @@ def find_model_files(
     """Find a model's graphs and verify every file whose hash is known.
 
     Args:
-        model: a name in the zoo, an .onnx file, a folder with a `record.json` and a graph per size, or a folder with a
+        model: a name in the zoo, an .onnx file, or a folder. The folder has a `record.json` and a graph per size, or a
             single model file, such as transformers writes.
         record: of the model, or the JSON file with it. Default: from the zoo or `record.json`, else from
             `NAME.record.json` in the model's folder, else from transformers' files there.
@@ -185,7 +185,7 @@ def _exported(
     if graph is None:
         raise ModelError(
             f"{model} has weights, not a graph that can run; run once: depth_anything_ros build {model}, which "
-            "fetches what is missing, and exports it"
+            "fetches missing files, and exports the model"
         )
     return ModelFiles(None, {None: graph}, f"exported {graph}")
 

@@ -111,7 +111,7 @@ def address(model: CachedModel, file: ModelFile) -> str:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove the partial downloads of a killed process. The caller holds the lock, so nobody writes there."""
+    """Remove the partial downloads of a killed process. The caller holds the lock, so no process writes there."""
     for partial in folder.glob(f"{PARTIAL_PREFIX}*"):
         shutil.rmtree(partial, ignore_errors=True)
 

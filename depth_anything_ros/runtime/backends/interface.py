@@ -127,7 +127,14 @@ class ResizingBackend(Backend, Protocol):
         out: np.ndarray | None,
         confidence: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Estimate like `Network.estimate`. ``confidence`` is None unless the backend gives it."""
+        """Estimate a map at the requested size. Raises `ModelError`.
+
+        Args:
+            image: RGB uint8 (H, W, 3).
+            size: (height, width) of the result.
+            out: float32 of that size, receives the result; None allocates it.
+            confidence: float32 of that size, receives the confidence; None unless the backend gives it.
+        """
         ...
 
 

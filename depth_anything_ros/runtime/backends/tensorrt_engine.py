@@ -1,4 +1,4 @@
-"""Run TensorRT plans frame after frame, with one launch and one wait besides the network's own time."""
+"""Run TensorRT plans frame after frame, with one launch and one wait per frame."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class TensorRtEngine:
             self.gives_confidence = confidence is not None
             self._maps = np.empty(self._plan.map_shape, np.float32)  # CUDA's memory must not outlive the engine
             self._confidences = np.empty(self._plan.confidence_shape or 0, np.float32)
-            # One buffer per output for all frames, which run one after the other. Mostly nobody reads them.
+            # One buffer per output for all frames, since frames run one by one and few outputs are read.
             self._others = {name: allocate_device(size, resources) for name, size in self._plan.other_outputs.items()}
             self._stream = call(cudart.cudaStreamCreateWithFlags, cudart.cudaStreamNonBlocking)
             resources.callback(call, cudart.cudaStreamDestroy, self._stream)

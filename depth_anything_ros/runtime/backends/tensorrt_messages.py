@@ -39,7 +39,12 @@ class Messages(trt.ILogger):
         self.errors: list[str] = []
 
     def log(self, severity: trt.ILogger.Severity, message: str) -> None:
-        """Log a message. TensorRT calls this from any of its threads."""
+        """Log a message. TensorRT calls this from any of its threads.
+
+        Args:
+            severity: errors are also kept in ``errors``.
+            message: from TensorRT.
+        """
         if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
             self.errors.append(message)
             del self.errors[:-MAX_ERRORS]
