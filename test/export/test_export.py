@@ -203,7 +203,7 @@ class TestOnnx:
         path = tmp_path / "fixed.onnx"
         onnx.save(model, path)
         seal_again(path)
-        with pytest.raises(ModelError, match=r"ONNX Runtime failed|takes 2 images at once"):
+        with pytest.raises(ModelError, match=r"ONNX Runtime failed|takes exactly 2 images at once"):
             verify_graph(path, network, replace(RECORD, input_size=SIZE))
 
     @pytest.mark.parametrize(

@@ -164,7 +164,9 @@ def test_incomplete_transformers_config_gives_no_record(configuration, said, tmp
     path = written(tmp_path / "mine", configuration)
     path.write_bytes((2).to_bytes(8, "little") + b"{}")
     assert transformers_record(path) is None
-    with pytest.raises(ModelError, match=rf"mine/model\.safetensors says nothing .*{re.escape(said)}.*name a record"):
+    with pytest.raises(
+        ModelError, match=rf"mine/model\.safetensors does not declare .*{re.escape(said)}.*or give a record"
+    ):
         Estimator(tmp_path / "mine", backend="torch")
 
 
@@ -360,6 +362,6 @@ def test_export_follows_max_depth_or_reports_conflict(saved, tmp_path, capsys):
     assert "version 'v1' contradicts" in capsys.readouterr().err
     if max_depth is not None:
         assert main([*words, "--relative"]) == 1
-        assert "predicts meters, up to 20; where that is wrong" in capsys.readouterr().err
+        assert "predicts meters, up to 20; if that is wrong" in capsys.readouterr().err
     assert main(words if max_depth else [*words, "--relative"]) == 0
     assert Estimator(tmp_path / "net.onnx").record == replace(resolve(folder).record, input_size=(56, 56))
