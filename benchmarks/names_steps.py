@@ -9,12 +9,12 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from names_data import PER_FOLDER, make_tree
+from names_memory import MIB, Row, measured, proportional
 
 from depth_anything_ros.data.set_source import SetSource
 from depth_anything_ros.data.sets import find_set
@@ -23,46 +23,9 @@ from depth_anything_ros.data.sources import block_and_index
 from depth_anything_ros.training.input.mixture import Mixture
 from depth_anything_ros.training.validation.choice import choose
 
-Row = dict[str, Any]
-MIB = 1 << 20
 VALIDATION = 400
 DRAWN, APART = 350, 250
 """Samples that each process draws, and their distance: they are in more blocks than a process caches."""
-
-
-def memory(field: str, process: int | str = "self") -> int:
-    """Return a process's VmRSS or VmHWM in bytes.
-
-    Args:
-        field: "VmRSS" or "VmHWM".
-        process: process id, or "self".
-    """
-    text = Path(f"/proc/{process}/status").read_text()
-    return 1024 * int(text.partition(f"{field}:")[2].split()[0])
-
-
-def proportional(process: int) -> int:
-    """Return the memory of a process in bytes, with its part of shared memory."""
-    text = Path(f"/proc/{process}/smaps_rollup").read_text()
-    return 1024 * int(text.partition("\nPss:")[2].split()[0])
-
-
-@contextmanager
-def measured(rows: list[Row], what: str) -> Iterator[None]:
-    """Add a row with seconds, and with the peak and final memory above that before, in MiB.
-
-    Args:
-        rows: get the new row.
-        what: title of the row.
-    """
-    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
-    before, began = memory("VmRSS"), time.monotonic()
-    yield
-    seconds = time.monotonic() - began
-    peak, kept = (max(0, memory(field) - before) / MIB for field in ("VmHWM", "VmRSS"))
-    peak = max(peak, kept)  # the kernel's numbers are approximate
-    rows.append({"what": what, "seconds": seconds, "peak_mib": peak, "kept_mib": kept})
-    print(f"{what}: {seconds:.1f} s, peak {peak:.0f} MiB, kept {kept:.0f} MiB", file=sys.stderr, flush=True)
 
 
 def open_set(kind: str, data: str) -> Callable[[Path, int], list[Row]]:

@@ -280,17 +280,10 @@ def _line(row: Result) -> str:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--encoder", nargs="+", choices=list(ENCODERS), default=["tiny", "vits"], help="default: tiny vits"
-    )
-    stages = ("teacher", "student", "distil", "metric")
-    parser.add_argument(
-        "--stage",
-        nargs="+",
-        choices=stages,
-        default=["teacher", "student", "metric"],
-        help="default: teacher student metric",
-    )
+    encoders, kinds = ["tiny", "vits"], ["teacher", "student", "metric"]
+    parser.add_argument("--encoder", nargs="+", choices=list(ENCODERS), default=encoders, help="default: tiny vits")
+    stages = [*kinds, "distil"]
+    parser.add_argument("--stage", nargs="+", choices=stages, default=kinds, help=f"default: {' '.join(kinds)}")
     parser.add_argument("--size", type=int, default=518, help="side of the crops (default: 518)")
     parser.add_argument("--images", type=int, default=6, help="images per step, of all kinds (default: 6)")
     parser.add_argument("--steps", type=int, default=20, help="number of timed steps (default: 20)")

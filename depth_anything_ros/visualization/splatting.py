@@ -1,4 +1,4 @@
-"""Draws an organized point cloud from a viewpoint beside and above its camera, with NumPy and a z-buffer."""
+"""Draws an organized point cloud from a viewpoint to the side of its camera and above, with NumPy and a z-buffer."""
 
 from __future__ import annotations
 
