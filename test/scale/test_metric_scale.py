@@ -1,0 +1,104 @@
+"""A camera's scale frame by frame: measurements matched by time, several sources, and a time that jumps back."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from scale_scenes import HEIGHT, WIDTH, A, observe, scene
+
+from depth_anything_ros.geometry.camera import Camera
+from depth_anything_ros.scale.fit import KINDS, Prior
+from depth_anything_ros.scale.metric_scale import Convert, MetricScale
+from depth_anything_ros.scale.references import References
+
+CAMERA = Camera(WIDTH, HEIGHT, 500.0, 500.0, 319.5, 239.5)
+
+
+def convert(known: References, time: float, source: str = "points") -> Convert:
+    return lambda camera, values: replace(known, time=time, source=source)
+
+
+def metric_scale(**settings: object) -> MetricScale:
+    return MetricScale(KINDS["inverse_affine"], Prior(), **settings)
+
+
+def test_measurement_is_matched_by_its_time_not_by_its_arrival() -> None:
+    scaled = metric_scale()
+    output, depth = scene(0)
+    right, wrong = observe(depth, 100, 0), observe(3 * depth, 100, 1)
+    scaled.add("points", 10.2, convert(wrong, 10.2))
+    scaled.add("points", 10.0, convert(right, 10.0))
+    result = scaled.update(output, CAMERA, 10.0)
+    assert result.state is not None
+    assert result.state.measured == 10.0
+    assert result.state.scale.a == pytest.approx(A, rel=0.2)
+
+
+def test_old_measurement_is_not_used() -> None:
+    scaled = metric_scale()
+    output, depth = scene(1)
+    scaled.add("points", 9.0, convert(observe(depth, 100, 1), 9.0))
+    result = scaled.update(output, CAMERA, 10.0)
+    assert result.scale is None
+    assert result.problem == "no measurement has arrived"
+
+
+def test_measurement_is_used_once_and_then_held() -> None:
+    scaled = metric_scale()
+    output, depth = scene(2)
+    scaled.add("points", 10.0, convert(observe(depth, 100, 2), 10.0))
+    first, second = scaled.update(output, CAMERA, 10.0), scaled.update(output, CAMERA, 10.05)
+    assert (first.is_held, second.is_held) == (False, True)
+    assert second.age == pytest.approx(0.05)
+    assert second.scale == first.scale
+    assert first.references > 80
+
+
+def test_two_sources_are_surer_than_one() -> None:
+    output, depth = scene(3)
+    sigmas = []
+    for sources in (["lidar"], ["lidar", "radar"]):
+        scaled = metric_scale()
+        for number, source in enumerate(sources):
+            scaled.add(source, 0.0, convert(observe(depth, 60, 10 + number), 0.0, source))
+        state = scaled.update(output, CAMERA, 0.0).state
+        assert state is not None
+        sigmas.append(state.sigma(scaled.kind))
+    assert sigmas[1] < sigmas[0]
+
+
+def test_source_that_sees_nothing_is_named() -> None:
+    scaled = metric_scale()
+    output, depth = scene(4)
+    nothing = observe(depth, 1, 4).take(np.zeros(1, bool))
+    scaled.add("range", 0.0, convert(nothing, 0.0, "range"))
+    assert "range sees no surface" in scaled.update(output, CAMERA, 0.0).problem
+
+
+def test_time_that_jumps_back_starts_again() -> None:
+    scaled = metric_scale()
+    output, depth = scene(5)
+    scaled.add("points", 100.0, convert(observe(depth, 100, 5), 100.0))
+    assert scaled.update(output, CAMERA, 100.0).scale is not None
+    assert scaled.update(output, CAMERA, 5.0).scale is None
+
+
+def test_local_factor_brings_depth_to_the_references() -> None:
+    output, depth = scene(6, error=0.0)
+    bent = depth * np.exp(0.25 * np.sin(np.arange(WIDTH) / 90))  # what one scale and shift cannot tell
+    errors = []
+    for is_local in (False, True):
+        scaled = metric_scale(is_local=is_local)
+        scaled.add("points", 0.0, convert(observe(bent, 500, 6), 0.0))
+        result = scaled.update(output, CAMERA, 0.0)
+        assert result.state is not None
+        found = 1 / (math.exp(result.state.log_a) * output + result.state.b)
+        if is_local:
+            assert result.factor is not None
+            found = found * cv2.resize(result.factor, (WIDTH, HEIGHT))
+        errors.append(float(np.mean(np.abs(found - bent) / bent)))
+    assert errors[1] < 0.4 * errors[0]
