@@ -276,7 +276,7 @@ def test_evaluation_folder_without_images_does_not_stop_training(kitti, tmp_path
     labeled = [{"shards": str(kitti[1])}]
     data = open_data(stage(labeled, evaluation=[{"set": "folder", "root": str(tmp_path / "sets")}]))
     assert data.sources["evaluation"] == []
-    (message,) = [message for message in caplog.messages if "evaluation" in message]
+    (message,) = [message for message in caplog.messages if "evaluation source" in message]
     assert message.endswith("the images of this evaluation source are not kept out of training")
     with pytest.raises(DataError, match=r"absent does not exist"):
         open_data(stage(labeled, evaluation=[{"set": "folder", "root": str(tmp_path / "absent")}]))
