@@ -1,4 +1,4 @@
-"""What every test shares: a private ROS graph, the material beside the checkout, and the GPU mark."""
+"""Shared by all tests: a private ROS graph, the material next to the checkout, and the GPU mark."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 
 def _isolate_ros() -> None:
-    """Gives this process and its children a ROS graph of their own; must run before the first `rclpy.init`.
+    """Give this process and its children their own ROS graph; must run before the first `rclpy.init`.
 
-    Domains 1 to 101 are those whose ports lie below the ephemeral range of Linux.
+    The ports of domains 1 to 101 are below the ephemeral range of Linux.
     """
     os.environ["ROS_DOMAIN_ID"] = str(os.getpid() % 101 + 1)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
@@ -66,7 +66,7 @@ settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips the tests marked ``gpu`` where there is none."""
+    """Skip the tests marked ``gpu`` if there is no GPU."""
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if marked and not devices():
         for item in marked:
@@ -75,7 +75,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Gives a test more time on a busy machine."""
+    """Give a test more time on a busy machine."""
     asked_for = item.config.getoption("timeout", None) or item.get_closest_marker("timeout")
     if item.config.pluginmanager.hasplugin("timeout") and not asked_for:
         item.add_marker(pytest.mark.timeout(float(item.config.getini("timeout")) * load_factor()))
@@ -84,14 +84,14 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Remembers which tests have failed, for `_end_what_a_failed_test_leaves`."""
+    """Store which tests have failed, for `_end_what_a_failed_test_leaves`."""
     outcome = yield
     item.has_failed = getattr(item, "has_failed", False) or outcome.get_result().failed  # pytest 6 has no stash
 
 
 @pytest.fixture(autouse=True)
 def _end_what_a_failed_test_leaves(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Kills the processes that a test has started, and has not ended since an assertion before that failed."""
+    """Kill the processes that a test started and did not end because an assertion failed."""
     before = descendants(os.getpid())
     yield
     if getattr(request.node, "has_failed", False):
@@ -115,7 +115,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def _caches_of_built_engines(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Gives, by backend, a cache with its 8-bit engine of the bundled model at 140 x 182; each is built once."""
+    """By backend, a cache with its 8-bit engine of the bundled model at 140 x 182; each is built once."""
 
     @functools.cache
     def build(backend: str) -> Path:
@@ -133,7 +133,7 @@ def _caches_of_built_engines(tmp_path_factory: pytest.TempPathFactory) -> Callab
 
 @pytest.fixture
 def with_built_engine(_caches_of_built_engines: Callable[[str], Path]) -> Callable[[str], None]:
-    """Puts a backend's 8-bit engine of the bundled model at 140 x 182 into the test's own cache, as if built there."""
+    """Copy a backend's 8-bit engine of the bundled model at 140 x 182 into the test's own cache."""
 
     def copy(backend: str) -> None:
         own = Path(os.environ["DEPTH_ANYTHING_ROS_CACHE"])
@@ -144,9 +144,9 @@ def with_built_engine(_caches_of_built_engines: Callable[[str], Path]) -> Callab
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """Has PyTorch compute in one thread, as the processes that tests start do: sums are the same then.
+    """Make PyTorch use one thread, like the processes that tests start, so that sums are equal.
 
-    Where others compute as well, threads that wait for one another make a step many times as long.
+    On a busy machine, threads that wait for one another make a step many times slower.
     """
     import torch
 
@@ -158,7 +158,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Folders of rendered rooms: with depth, for learning; others, to do without it; others again, held out."""
+    """Folders of rendered rooms: labeled ones, unlabeled ones, and validation ones."""
     from scene_shards import pack_scenes
 
     from depth_anything_ros.system.file_lock import locked

@@ -296,7 +296,7 @@ def test_tum_lists_are_paired_by_time(tmp_path):
     ]
 
 
-def test_the_stamp_of_an_image_keeps_the_words_of_earlier_releases(tmp_path):
+def test_stamp_of_image_equals_that_of_earlier_releases(tmp_path):
     """The notes of packed shards contain its hash: with another text, all of them would be packed again."""
     put_frame(tmp_path, "rgb/0.png", "depth/0.png")
     put(tmp_path / "camera.txt", "30 31 15 12")

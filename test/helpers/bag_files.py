@@ -28,7 +28,7 @@ def raw(image: np.ndarray, encoding: str, padding: int = 0) -> Any:
 def put_bag(
     path: Path, topics: dict[str, Sequence[tuple[float, Any]]], storage: StoragePlugin = StoragePlugin.MCAP
 ) -> None:
-    """A bag of ROS 2, written without ROS: per topic, messages and their times in seconds."""
+    """Write a ROS 2 bag without ROS: per topic, messages and their times in seconds."""
     with Writer(path, version=9, storage_plugin=storage) as writer:
         for topic, messages in topics.items():
             kind = messages[0][1].__msgtype__

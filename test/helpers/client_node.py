@@ -1,6 +1,6 @@
-"""A client of nodes that run in other processes, and namespaces that no other test uses.
+"""A client of nodes in other processes, and namespaces that no other test uses.
 
-A test module imports the fixture by the name of its function; tests ask for `node`.
+A test module imports the fixture by its function's name; tests request `node`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ namespaces = (f"client_{os.getpid()}_{number}" for number in itertools.count())
 
 @pytest.fixture(name="node")
 def client_node() -> Iterator[Node]:
-    """A node in a namespace of its own; whoever asks for it spins it."""
+    """A node in its own namespace; the test spins it."""
     rclpy.init()
     node = Node("client", namespace=next(namespaces))
     yield node

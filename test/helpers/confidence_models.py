@@ -1,4 +1,4 @@
-"""Real ONNX models, written on the spot, that also give a confidence or take any number of images; for tests."""
+"""Real ONNX models, written by the tests, with a confidence output or a free batch size."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def write_confidence_model(
     batch: Side = 1,
     **record: object,
 ) -> Path:
-    """A model of that input size (height, width) that sees red / 255, with green / 255 as its confidence.
+    """Write a model of that input size (height, width) that returns red / 255, with green / 255 as its confidence.
 
     Its outputs are named ``output`` and "confidence", in this order unless ``confidence_first``. ``record``: fields of
-    its record, such as ``confidence=None``, which makes it one of a single output to everybody. ``batch``: a number,
-    or a name for one that is free.
+    its record, such as ``confidence=None``, which hides the second output. ``batch``: a number, or a name for a free
+    batch size.
     """
     channels = {output: 0, "confidence": 1}
     if confidence_first:
@@ -44,10 +44,10 @@ def write_free_batch_model(
     fragile: bool = False,
     **record: object,
 ) -> Path:
-    """A model of that input size (height, width) that sees red / 255, in any number of images at once.
+    """Write a model of that input size (height, width) that returns red / 255 for any number of images.
 
-    ``slowness``: how many large products it computes besides, for nothing. ``fragile``: it fails if a pixel of any
-    image is brighter than 200.
+    ``slowness``: number of additional large matrix products. ``fragile``: it fails if a pixel of any image is brighter
+    than 200.
     """
     return _write(path, {output: 0}, size, output, "batch", record, slowness, fragile)
 

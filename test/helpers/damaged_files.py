@@ -1,4 +1,4 @@
-"""Pictures and videos as they arrive broken or odd: what is claimed and not there, cut short, zeroed, of rare kinds."""
+"""Damaged or unusual images and videos: false headers, truncated or zeroed data, rare formats."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ SIZE = (48, 64)
 
 
 def flat(value: int, height: int = SIZE[0], width: int = SIZE[1]) -> np.ndarray:
-    """BGR of one gray, which tells frames apart even after lossy coding."""
+    """BGR of one gray value, which identifies a frame even after lossy compression."""
     return np.full((height, width, 3), value, np.uint8)
 
 
 def encoded(ending: str, image: np.ndarray | None = None) -> bytes:
-    """A picture's file; by default of gray 100."""
+    """An image file; by default of gray 100."""
     done, content = cv2.imencode(ending, flat(100) if image is None else image)
     assert done
     return content.tobytes()
 
 
 def huge_png(side: int = 40_000) -> bytes:
-    """A header that claims that many rows and columns, and zeros: 1 kB in which every checksum is right."""
+    """A header that declares this many rows and columns, followed by zeros: 1 kB with correct checksums."""
     chunks = (
         (b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)),
         (b"IDAT", zlib.compress(bytes(1000))),
@@ -40,7 +40,7 @@ def huge_png(side: int = 40_000) -> bytes:
 
 
 def huge_jpeg(side: int) -> bytes:
-    """A whole JPEG of 64x48 whose header claims more."""
+    """A complete JPEG of 64x48 whose header declares a larger size."""
     content = bytearray(encoded(".jpg"))
     place = content.index(b"\xff\xc0") + 5
     content[place : place + 4] = struct.pack(">HH", side, side)
@@ -48,7 +48,7 @@ def huge_jpeg(side: int) -> bytes:
 
 
 def tiff_pages(*grays: int, preview_first: bool = False) -> bytes:
-    """A TIFF with a page of each gray, uncompressed; a camera's raw file begins with a small preview."""
+    """An uncompressed TIFF with a page of each gray; a camera's raw file begins with a small preview."""
     height, width = SIZE
     content, entries = b"II*\0", 9
     place = 8
@@ -70,7 +70,7 @@ def tiff_pages(*grays: int, preview_first: bool = False) -> bytes:
 
 
 def write_video(path: Path, grays: Sequence[int], codec: str = "MJPG", rate: float = 10.0) -> Path:
-    """A video with a frame of each gray."""
+    """Write a video with a frame of each gray."""
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*codec), rate, SIZE[::-1])
     assert writer.isOpened()
@@ -81,7 +81,7 @@ def write_video(path: Path, grays: Sequence[int], codec: str = "MJPG", rate: flo
 
 
 def zero_frames(path: Path, *numbers: int) -> None:
-    """Zeroes whole frames of an AVI or Matroska file of Motion JPEG, as a failing disk or card does."""
+    """Zero whole frames of an AVI or Matroska file of Motion JPEG, as a failing disk or card does."""
     content, starts = bytearray(path.read_bytes()), []
     place = content.find(b"\xff\xd8\xff")
     while place >= 0:
@@ -94,7 +94,7 @@ def zero_frames(path: Path, *numbers: int) -> None:
 
 
 def forget_length(path: Path) -> None:
-    """Makes of a Matroska file what a recorder that is killed leaves: no length, no duration and no index."""
+    """Change a Matroska file to that of a killed recorder: no length, no duration and no index."""
     content = bytearray(path.read_bytes())
     segment = content.index(b"\x18\x53\x80\x67") + 4
     content[segment : segment + 8] = b"\x01" + b"\xff" * 7
@@ -104,7 +104,7 @@ def forget_length(path: Path) -> None:
 
 
 def _make_void(content: bytearray, element: bytes) -> None:
-    """Puts a Void element of the same length in place of one."""
+    """Replace an element by a Void element of the same length."""
     place = content.index(element)
     start = place + len(element)
     length = 9 - content[start].bit_length()

@@ -1,6 +1,6 @@
-"""A depth node and its only client on a real ROS 2 graph, each pair in a namespace of its own; for tests.
+"""A depth node and its only client on a real ROS 2 graph, each pair in its own namespace.
 
-A test module imports the two fixtures by the names of their functions; tests ask for `context` and `graph`.
+A test module imports the two fixtures by their functions' names; tests request `context` and `graph`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _names = itertools.count()
 
 
 class Client(Node):
-    """A camera and all its listeners: publishes images, keeps whatever the depth node publishes and logs."""
+    """A camera and all subscribers: publishes images, and stores the depth node's messages and logs."""
 
     def __init__(self, listens_to: tuple[str, ...] = tuple(OUTPUTS), **node_arguments: object) -> None:
         super().__init__("camera", **node_arguments)
@@ -75,7 +75,7 @@ class Client(Node):
         wait_until(condition, what, PATIENCE, self.spin_once)
 
     def spin_for(self, condition: Callable[[], object], seconds: float) -> bool:
-        """Whether the condition comes to hold within so long."""
+        """Return whether the condition becomes true within this time."""
         deadline = time.monotonic() + seconds
         while not condition() and time.monotonic() < deadline:
             self.spin_once()
@@ -85,7 +85,7 @@ class Client(Node):
         self._executor.spin_once(timeout_sec=0.02)
 
     def wait_for_node(self) -> None:
-        """Until the depth node hears this client."""
+        """Wait until the depth node receives from this client."""
         publishers = (self._image_publisher, self._info_publisher)
         self.spin_until(lambda: all(publisher.get_subscription_count() for publisher in publishers), "the node's input")
 
@@ -95,7 +95,7 @@ class Client(Node):
     def publish_image(
         self, message: Picture, publisher: Publisher | None = None, nanoseconds: int | None = None
     ) -> Picture:
-        """Publishes, with a stamp that no other image has unless one is given."""
+        """Publish an image, with a unique timestamp unless one is given."""
         seconds = next(self._stamps)
         stamp = 10**9 * seconds + 123456789 if nanoseconds is None else nanoseconds
         message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 10**9)
@@ -104,7 +104,7 @@ class Client(Node):
         return message
 
     def wait_for(self, topic: str, image: Picture) -> Any:
-        """The message of that topic that was made of this image."""
+        """Return the message of the topic that was computed from this image."""
 
         def found() -> list:
             return [message for message in self.received[topic] if message.header.stamp == image.header.stamp]
@@ -113,13 +113,13 @@ class Client(Node):
         return found()[0]
 
     def publish_until_cloud(self, message: Image, info: CameraInfo) -> PointCloud2:
-        """Publishes image and camera_info like a camera until a cloud is made of the image."""
+        """Publish image and camera_info like a camera until a cloud of the image arrives."""
         return self.publish_until("points", message, info)
 
     def publish_until(self, topic: str, message: Picture, info: CameraInfo | None = None) -> Any:
-        """Publishes an image like a camera, anew every so often, until a message of the topic is made of it.
+        """Publish an image repeatedly, like a camera, until a message of the topic is computed from it.
 
-        What is sent first to another process may come before that has discovered who sends it and who listens to it.
+        The first messages to another process may arrive before it has discovered the publisher and its subscribers.
         """
         first, again = None, 0.0
 
@@ -153,7 +153,7 @@ INFO, WARN, ERROR = (int(level) for level in (LoggingSeverity.INFO, LoggingSever
 
 @pytest.fixture(scope="module", name="context")
 def private_context() -> Iterator[Context]:
-    """ROS for the tests of one module, apart from the process's default context and its signal handlers."""
+    """ROS for the tests of one module, separate from the process's default context and its signal handlers."""
     context = Context()
     rclpy.init(context=context, args=[], signal_handler_options=SignalHandlerOptions.NO)
     yield context
@@ -162,7 +162,7 @@ def private_context() -> Iterator[Context]:
 
 @pytest.fixture(name="graph")
 def node_and_client(context: Context) -> Iterator[Callable[..., tuple[DepthNode, Client]]]:
-    """Starts a depth node, spun by a thread of its own, and a camera; every test in its own namespace."""
+    """Start a depth node in its own thread, and a camera; every test has its own namespace."""
     nodes: list[Node] = []
     spinners: list[tuple[SingleThreadedExecutor, threading.Thread]] = []
 
@@ -201,7 +201,7 @@ def node_and_client(context: Context) -> Iterator[Callable[..., tuple[DepthNode,
 
 @pytest.fixture(name="other_participant")
 def node_of_another_participant() -> Iterator[Callable[[Client], Node]]:
-    """Makes a node "driver" beside a client, as in another process: one participant has each topic under one type."""
+    """Create a node "driver" beside a client, as in another process: a participant has each topic under one type."""
     context = Context()
     rclpy.init(context=context, args=[], signal_handler_options=SignalHandlerOptions.NO)
     nodes: list[Node] = []
@@ -229,7 +229,7 @@ def picture(height: int = 48, width: int = 64, seed: int = 0) -> np.ndarray:
 
 
 def wait_until_reliable(client: Client, *topics: str) -> None:
-    """Until the node's inputs have followed this client's publishers: what comes while one is made anew is lost."""
+    """Wait until the node's inputs follow this client's publishers: messages during a new subscription are lost."""
 
     def is_reliable(topic: str) -> bool:
         endpoints = client.get_subscriptions_info_by_topic(client.resolve_topic_name(topic))

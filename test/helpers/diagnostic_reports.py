@@ -1,4 +1,4 @@
-"""What a node reports on /diagnostics."""
+"""A node's reports on /diagnostics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from depth_anything_ros.ros.depth_node.node import DepthNode
 
 
 class Reports:
-    """The statuses of one node, as they come."""
+    """The statuses of one node, in order of arrival."""
 
     def __init__(self, node: DepthNode, client: Client) -> None:
         self._client, self._name = client, node.get_fully_qualified_name().lstrip("/")
@@ -23,7 +23,7 @@ class Reports:
         client.create_subscription(DiagnosticArray, "/diagnostics", self._messages.append, 100)
 
     def wait_for(self, what: str, condition: Callable[[DiagnosticStatus, dict[str, str]], object]) -> dict[str, str]:
-        """The values of the first status called so, from now on, for which the condition holds."""
+        """Return the values of the first later status with this name for which the condition holds."""
         self._messages.clear()
         found: list[dict[str, str]] = []
 

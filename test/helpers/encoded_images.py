@@ -1,4 +1,4 @@
-"""Image messages in every encoding, and pictures as files."""
+"""Image messages in every encoding, and images as files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CHANNEL_ORDERS = {
     "16UC3": (2, 1, 0),
     "16UC4": (2, 1, 0, 3),
 }
-"""Which of R, G, B and alpha the samples of a pixel are."""
+"""The channels of R, G, B and alpha for each sample of a pixel."""
 
 
 PACKED_YUV = {"yuv422": "UYVY", "uyvy": "UYVY", "yuv422_yuy2": "YUYV", "yuyv": "YUYV"}
@@ -41,7 +41,7 @@ BAYER = [encoding for encoding in ENCODINGS if encoding.startswith("bayer")]
 
 
 def picture(height: int, width: int) -> np.ndarray:
-    """Smooth, with red rightwards, green upwards and blue downwards, all far from each other; exact up to 30x30."""
+    """A smooth image: red increases to the right, green upward, blue downward; exact up to 30x30."""
     y, x = np.mgrid[:height, :width]
     return np.stack([20 + 2 * x, 150 - 2 * y, 220 - y], axis=2).clip(0, 255).astype(np.uint8)
 
@@ -57,7 +57,7 @@ def as_bytes(samples: np.ndarray) -> np.ndarray:
 
 
 def mosaic(rgb: np.ndarray, encoding: str) -> np.ndarray:
-    """Of each pixel the color that its place in the pattern has."""
+    """For each pixel, the color at its position in the pattern."""
     y, x = np.mgrid[: rgb.shape[0], : rgb.shape[1]]
     pattern = np.array(["rgb".index(letter) for letter in encoding.split("_")[1][:4]])
     return rgb[y, x, pattern[2 * (y % 2) + x % 2]]
@@ -96,7 +96,7 @@ def rows_of(rgb: np.ndarray, encoding: str, big_endian: bool) -> np.ndarray:
 def image_message(
     rgb: np.ndarray, encoding: str, padding: int = 0, whole_last_row: bool = True, big_endian: bool = False
 ) -> Image:
-    """An Image of these pixels, with so many stray bytes after each row (of nv24's colors, after each half row)."""
+    """An Image of these pixels, with this many padding bytes after each row (nv24: each half row of its colors)."""
     rows = rows_of(rgb, encoding, big_endian)
     if encoding == "nv24" and padding:  # a row of colors takes two steps, and the padding lies behind both
         height = len(rgb)
@@ -134,12 +134,12 @@ def jpeg_of(rgb: np.ndarray, *options: int) -> bytes:
 
 
 def with_segment(jpeg: bytes, marker: int, payload: bytes) -> bytes:
-    """A JPEG with another segment at its front."""
+    """A JPEG with another segment at its beginning."""
     return jpeg[:2] + bytes([0xFF, marker]) + struct.pack(">H", 2 + len(payload)) + payload + jpeg[2:]
 
 
 def without_tables(jpeg: bytes) -> bytes:
-    """As webcams send them: motion JPEG has the usual Huffman tables and leaves them out."""
+    """A JPEG as webcams send it: Motion JPEG omits the standard Huffman tables."""
     kept, position = jpeg[:2], 2
     while jpeg[position + 1] != 0xDA:
         end = position + 2 + struct.unpack_from(">H", jpeg, position + 2)[0]

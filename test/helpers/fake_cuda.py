@@ -1,4 +1,4 @@
-"""Stands in for a GPU: CUDA's calls on the processor's memory, in streams that do their work only when waited for.
+"""A simulated GPU: CUDA's calls on the CPU's memory, in streams that run only when waited for.
 
 Every call is bound to the signature of the real function of cuda-bindings; types, enums and constants are the real
 ones, and a name that cuda-bindings does not have fails.
@@ -39,8 +39,8 @@ DRIVER_SUCCESS = driver.CUresult.CUDA_SUCCESS
 class FakeCuda:
     """The state of a GPU.
 
-    ``calls`` are the names of the functions called. ``failures`` maps a function's name to the error code that it
-    answers with. ``live`` holds what was allocated and not freed, by (kind, handle).
+    ``calls`` are the names of the called functions. ``failures`` maps a function's name to the error code that it
+    returns. ``live`` holds the allocations that are not freed, by (kind, handle).
     """
 
     def __init__(self, kernels) -> None:
@@ -54,7 +54,7 @@ class FakeCuda:
         self.captured: list[Callable[[], None]] | None = None
 
     def install(self, monkeypatch, *users: ModuleType) -> None:
-        """Replaces cuda-bindings in the modules that use it."""
+        """Replace cuda-bindings in the modules that use it."""
         for module in (cuda_memory, cuda_graph, cuda_resize, *users):
             for name, real in (("cudart", cudart), ("driver", driver)):
                 if hasattr(module, name):
@@ -63,7 +63,7 @@ class FakeCuda:
         monkeypatch.setattr(cuda_driver, "driver_version", lambda: (99, 0))
 
     def enqueue(self, operation: Callable[[], None]) -> None:
-        """Puts an operation on the stream, or into the graph that is being captured."""
+        """Append an operation to the stream, or to the graph that is being captured."""
         (self._pending if self.captured is None else self.captured).append(operation)
 
     def memory(self, address: int, nbytes: int) -> np.ndarray:
@@ -220,7 +220,7 @@ class FakeCuda:
 
 
 class _Facade:
-    """One module of cuda-bindings: its functions faked, all else its own."""
+    """One module of cuda-bindings with simulated functions; everything else is real."""
 
     def __init__(self, fake: FakeCuda, real: ModuleType) -> None:
         self._fake, self._real = fake, real

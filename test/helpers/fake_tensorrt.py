@@ -1,4 +1,4 @@
-"""Stands in for TensorRT over `fake_cuda`: plans are NumPy functions that run on the addresses they are given."""
+"""A simulated TensorRT over `fake_cuda`: plans are NumPy functions that run on the addresses that they get."""
 
 # ruff: noqa: N802
 
@@ -46,7 +46,7 @@ class Tensor:
 
 @dataclass
 class FakePlan:
-    """What is in a plan: its tensors, and the NumPy function from the input's array to the output's, or to a tuple."""
+    """The content of a plan: its tensors, and the NumPy function from the input array to the output, or to a tuple."""
 
     tensors: list[Tensor]
     function: Callable[[np.ndarray], np.ndarray] = field(default=lambda batch: batch)
@@ -150,12 +150,12 @@ MODULES = (
     "depth_anything_ros.runtime.backends.tensorrt_plan",
     "depth_anything_ros.runtime.backends.tensorrt_engine",
 )
-"""What imports TensorRT, each needing the one before."""
+"""The modules that import TensorRT, each after the one that it needs."""
 
 
 @contextmanager
 def installed(cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[FakeTensorRt, ModuleType]]:
-    """Puts both stand-ins in place; gives the one for TensorRT, and `tensorrt_engine` imported afresh over them."""
+    """Install both simulations; yield the one of TensorRT, and `tensorrt_engine` imported again over them."""
     module = FakeTensorRt(cuda)
     monkeypatch.setitem(sys.modules, "tensorrt", module)
     for name in MODULES:
@@ -165,7 +165,7 @@ def installed(cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple
     engines = weakref.WeakSet()
 
     class TensorRtEngine(tensorrt_engine.TensorRtEngine):
-        """The one under test, closed before the stand-ins go, which it would call otherwise when it is collected."""
+        """The engine under test, closed before the simulations are removed."""
 
         def __init__(self, plan: bytes, device: CudaDevice, *outputs: str | None) -> None:
             super().__init__(plan, device, *outputs)
@@ -181,7 +181,7 @@ def installed(cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple
 
 
 class FakeTensorRt(ModuleType):
-    """The module `tensorrt`; ``plans`` maps serialized plans to what is in them."""
+    """The module `tensorrt`; ``plans`` maps serialized plans to their content."""
 
     __version__ = "10.3.0"
 

@@ -1,7 +1,7 @@
-"""Rendered scenes for a "network" that is exact at one focal length, as a metric network is; for tests.
+"""Rendered scenes for a "network" that is exact at one focal length, like a metric network.
 
-What such a network sees of a scene is the depth that the lens of its training would have: the true depth times
-f_training / f. It lies in the pixels, and the graph reads it there.
+Such a network returns the depth for its training lens: the true depth times f_training / f. The pixels contain it,
+and the graph reads it there.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord
 STEP = 0.002
 """Meters of one step of the 16 bits in a pixel's red and green."""
 NETWORK = (48, 64)
-"""(height, width) of the graph's input; cameras give twice as many pixels a side."""
+"""(height, width) of the graph's input; cameras have twice as many pixels per side."""
 FIELDS_OF_VIEW = (35.0, 60.0, 100.0)
 TRAINING_FOCAL = Camera.from_field_of_view(NETWORK[1], NETWORK[0], 60.0).fx
 
 
 def write_metric_model(path: Path, **record: object) -> Path:
-    """A graph that gives the depth which `pixels_of` wrote, in meters, with a record of these fields."""
+    """Write a graph that returns the depth from `pixels_of`, in meters, with a record of these fields."""
     nodes = [
         helper.make_node("Cast", ["image"], ["values"], to=TensorProto.FLOAT),
         helper.make_node("Mul", ["values", "digits"], ["parts"]),
@@ -52,7 +52,7 @@ def write_metric_model(path: Path, **record: object) -> Path:
 
 
 def seen_by_the_network(field_of_view: float, reference: float) -> tuple[np.ndarray, np.ndarray, Camera]:
-    """True depth, the image in which the network finds depth that is right at ``reference``, and the camera.
+    """Return true depth, the image whose depth is right for the network at ``reference``, and the camera.
 
     Depth float32 and image have twice the network's sides, the camera as many pixels as the network.
     """
@@ -61,7 +61,7 @@ def seen_by_the_network(field_of_view: float, reference: float) -> tuple[np.ndar
 
 
 def rendered(field_of_view: float) -> tuple[np.ndarray, Camera]:
-    """True depth float32 of `NETWORK` size, in meters, of a room, and the camera that saw it."""
+    """True depth float32 of `NETWORK` size, in meters, of a room, and its camera."""
     scene = Scene()
     gray = scene.material(Material(textures.PLAIN, (0.5, 0.5, 0.5)))
     scene.box((0, 6.5, 0), (100, 1.0, 100), gray)  # a wall

@@ -1,4 +1,4 @@
-"""A process that writes into a folder for as long as a test wants it to."""
+"""A process that writes into a folder until the test ends it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ with claimed(Path(folder), Made(kind, holds, command), int(rank), int(processes)
 def held(
     folder: Path, kind: str, holds: str, command: str = "a command", rank: int = 0, processes: int = 1
 ) -> Iterator[subprocess.Popen]:
-    """A process that has claimed the folder; it goes on when it is written a line, or ends with the block."""
+    """A process that has claimed the folder; it ends when it gets a line, or with the block."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, *map(str, (folder, kind, holds, command, rank, processes))],
         stdin=subprocess.PIPE,

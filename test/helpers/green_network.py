@@ -15,7 +15,7 @@ SIZE = (14, 28)
 
 
 def write_green_network(path: Path) -> Path:
-    """Writes an ONNX graph, uint8 [1, 14, 28, 3] to float32 [1, 14, 28], and its record, whose path is returned."""
+    """Write an ONNX graph, uint8 [1, 14, 28, 3] to float32 [1, 14, 28], and its record; return the record's path."""
     nodes = [
         onnx.helper.make_node("Gather", ["image", "green"], ["channel"], axis=3),
         onnx.helper.make_node("Cast", ["channel"], ["inverse_depth"], to=onnx.TensorProto.FLOAT),

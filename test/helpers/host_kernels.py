@@ -1,4 +1,4 @@
-"""The kernels of `resize.cu` compiled for the processor, so that their arithmetic runs where there is no GPU."""
+"""The kernels of `resize.cu` compiled for the CPU, so that they run without a GPU."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ extern "C" void run(void* launch) { (*(Launch*)launch)(); }
 
 
 def compile_library(source: str, folder: Path, name: str) -> Path:
-    """A shared library from C++; skips the test where there is no compiler."""
+    """Compile a shared library from C++; skip the test if there is no compiler."""
     compiler = shutil.which("c++") or shutil.which("g++")
     if compiler is None:
         pytest.skip("no C++ compiler to build the stand-in with")
@@ -69,14 +69,14 @@ def compile_library(source: str, folder: Path, name: str) -> Path:
 
 
 class HostKernels:
-    """Launches the kernels on the processor, one thread after the other."""
+    """Runs the kernels on the CPU, one thread after the other."""
 
     def __init__(self, folder: Path) -> None:
         source = PRELUDE + SOURCE.read_text(encoding="utf-8") + LAUNCHERS
         self._library = ctypes.CDLL(str(compile_library(source, folder, "resize_kernels")))
 
     def launch(self, name: str, grid: tuple[int, int], block: tuple[int, int], arguments: int) -> Callable[[], None]:
-        """Takes the arguments from the array of their addresses that lies at ``arguments``; the result runs it."""
+        """Read the arguments from the array of addresses at ``arguments``; the returned function runs the kernel."""
         launcher = getattr(self._library, f"launch_{name}")
         launcher.restype = ctypes.c_void_p
         handle = launcher(*map(ctypes.c_int, (*grid, *block)), ctypes.c_void_p(arguments))

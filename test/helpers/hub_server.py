@@ -1,4 +1,4 @@
-"""A local server that speaks as much of the Hugging Face hub's protocol as its client needs to fetch a file."""
+"""A local server with the part of the Hugging Face hub's protocol that its client needs for a download."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class HubServer(ThreadingHTTPServer):
     """Serves ``files`` (path on the hub to bytes).
 
-    ``requests`` notes what was asked. ``send`` limits how many bytes of a body go out before the connection breaks;
-    `stalled` is set once that happened with ``hold``, which keeps the connection open until `release` is set.
+    ``requests`` lists the requests. ``send`` limits the bytes of a body before the connection breaks. With ``hold``,
+    `stalled` is set at that point, and the connection stays open until `release` is set.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class HubServer(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def handle_error(self, request, client_address) -> None:
-        """A client that was killed is no news."""
+        """Ignore clients that were killed."""
 
     def __enter__(self) -> HubServer:
         self.thread.start()
@@ -76,4 +76,4 @@ class Handler(BaseHTTPRequestHandler):
         return body
 
     def log_message(self, *_: object) -> None:
-        """Quiet."""
+        """Log nothing."""

@@ -1,6 +1,6 @@
-"""Launch files in processes of their own, as `ros2 launch` runs them, and what tests ask of them.
+"""Launch files in their own processes, under `ros2 launch`, and requests to them.
 
-A test module imports the fixture by the name of its function; tests ask for `folder`.
+A test module imports the fixture by its function's name; tests request `folder`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ HEIGHT, WIDTH = 42, 56
 
 
 def is_installed() -> bool:
-    """Whether `ros2 run` finds the nodes, as it does after `make test` or `colcon build`."""
+    """Return whether `ros2 run` finds the nodes, as after `make test` or `colcon build`."""
     try:
         return (Path(get_package_prefix("depth_anything_ros")) / "lib/depth_anything_ros/camera_node").is_file()
     except (LookupError, OSError):
@@ -58,7 +58,7 @@ needs_installation = pytest.mark.skipif(not is_installed(), reason="needs the pa
 
 @pytest.fixture(name="folder")
 def images_and_model(tmp_path: Path) -> Path:
-    """Two images, all of them at red 102: inverse depth 0.4, depth 2 m by the model's nominal scale; and the model."""
+    """Two images, all red 102: inverse depth 0.4, depth 2 m by the model's nominal scale; and the model."""
     for name in ("first", "second"):
         cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((HEIGHT, WIDTH, 3), (10, 20, 102), np.uint8))
     write_red_model(tmp_path / "red.onnx", (HEIGHT, WIDTH), nominal_scale=(1.0, 0.1))
@@ -66,7 +66,7 @@ def images_and_model(tmp_path: Path) -> Path:
 
 
 def start(*arguments: str, name: str | Path = "camera") -> subprocess.Popen:
-    """Launches NAME.launch.py, or a file, with arguments such as `loop:=true`, in a session of its own."""
+    """Start NAME.launch.py, or a file, with arguments such as `loop:=true`, in its own session."""
     launch_file = name if isinstance(name, Path) else share_directory() / "launch" / f"{name}.launch.py"
     command = [sys.executable, "-c", LAUNCH, str(launch_file), *arguments]
     return subprocess.Popen(
@@ -75,7 +75,7 @@ def start(*arguments: str, name: str | Path = "camera") -> subprocess.Popen:
 
 
 def launch_module(name: str) -> ModuleType:
-    """NAME.launch.py, imported."""
+    """Import NAME.launch.py."""
     path = share_directory() / "launch" / f"{name}.launch.py"
     specification = importlib.util.spec_from_file_location(f"{name}_launch", path)
     module = importlib.util.module_from_spec(specification)
@@ -84,7 +84,7 @@ def launch_module(name: str) -> ModuleType:
 
 
 def actions(name: str, *arguments: str) -> list[Action]:
-    """What NAME.launch.py would start with these arguments; raises what it raises."""
+    """Return the actions of NAME.launch.py for these arguments, or raise its error."""
     module, context = launch_module(name), LaunchContext()
     defaults = {argument.name: argument.default for argument in module.ARGUMENTS}
     context.launch_configurations.update(defaults | dict(argument.split(":=", 1) for argument in arguments))
@@ -93,7 +93,7 @@ def actions(name: str, *arguments: str) -> list[Action]:
 
 
 def processes_of(session: int) -> list[int]:
-    """The processes in a launch's session that still run."""
+    """Return the running processes of a launch's session."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -106,7 +106,7 @@ def processes_of(session: int) -> list[int]:
 
 
 def end(process: subprocess.Popen, number: int = signal.SIGINT) -> str:
-    """Ends a launch as Ctrl-C in a terminal does, which signals the whole group; returns what it printed."""
+    """End a launch as Ctrl-C in a terminal does, which signals the whole group; return its output."""
     if number and process.poll() is None:
         os.killpg(process.pid, number)
     try:
@@ -119,7 +119,7 @@ def end(process: subprocess.Popen, number: int = signal.SIGINT) -> str:
 
 
 def wait_for(node: Node, process: subprocess.Popen, condition: Callable[[], object]) -> None:
-    """Spins until the condition holds; fails if the launch ends before, or it takes too long."""
+    """Spin until the condition holds; fail if the launch ends first, or at the time limit."""
 
     def spin() -> None:
         assert process.poll() is None, "the launch has ended"
@@ -129,9 +129,10 @@ def wait_for(node: Node, process: subprocess.Popen, condition: Callable[[], obje
 
 
 def answer(node: Node, process: subprocess.Popen, client: Client, request: object) -> object:
-    """What the service answers.
+    """Return a service's response.
 
-    What changes nothing is asked again after a while: an answer is lost where the node has not met its asker yet.
+    A request that changes nothing is repeated after a while: a response is lost if the node has not discovered its
+    client.
     """
     futures = [client.call_async(request)]
     asked = time.monotonic()

@@ -1,4 +1,4 @@
-"""A managed node brought to a state."""
+"""State changes of a managed node."""
 
 from __future__ import annotations
 
@@ -23,6 +23,6 @@ def state(client: Client) -> int:
 
 
 def reach(client: Client, transition: int, reached: int) -> None:
-    """A transition of a node in another process, whose answer may get lost, and the question be asked again."""
+    """Trigger a transition of a node in another process; repeat the request if its response is lost."""
     change(client, transition)
     assert state(client) == reached

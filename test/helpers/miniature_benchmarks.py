@@ -1,4 +1,4 @@
-"""Miniatures of the sets that networks are scored on."""
+"""Miniatures of the evaluation sets."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def sintel(root: Path) -> list[Expected]:
 
 @dataclass(frozen=True)
 class Pose:
-    """From a sensor to the world: a turn about ``axis`` by ``angle``, then ``shift``."""
+    """From a sensor to the world: a rotation about ``axis`` by ``angle``, then ``shift``."""
 
     axis: tuple[float, float, float]
     angle: float
@@ -74,11 +74,11 @@ class Pose:
 
     @property
     def matrix(self) -> np.ndarray:
-        """The turn, by Rodrigues' formula."""
+        """The rotation matrix, by Rodrigues' formula."""
         return cv2.Rodrigues(self.angle * np.array(self.axis) / np.linalg.norm(self.axis))[0]
 
     def to_dgp(self) -> dict[str, dict[str, float]]:
-        """As a unit quaternion; proto3 leaves out numbers that are 0."""
+        """The rotation as a unit quaternion; proto3 omits numbers that are 0."""
         x, y, z = math.sin(self.angle / 2) * np.array(self.axis) / np.linalg.norm(self.axis)
         rotation = {"qw": math.cos(self.angle / 2), "qx": float(x), "qy": float(y), "qz": float(z)}
         translation = dict(zip("xyz", self.shift, strict=True))
@@ -89,7 +89,7 @@ class Pose:
 
 
 def ddad(root: Path) -> list[Expected]:
-    """One scene to train on, two to score; the lidar and each camera have poses of their own moment."""
+    """One training scene, two evaluation scenes; the lidar and each camera have poses of their own time."""
     camera = (70.0, 72.0, 31.0, 15.5)
     poses = [
         (Pose((1, -2, 0.5), 1.3, (12.0, -3.5, 1.25)), Pose((1, -2, 0.7), 1.4, (12.6, -3.1, 1.5))),

@@ -1,4 +1,4 @@
-"""What miniatures of sets are made of: pictures, depth and files, as their owners would write them."""
+"""Parts of miniature sets: images, depth and files in the original formats."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ NYU = (518.857901, 519.469611, 325.582449, 253.736166)
 
 @dataclass(frozen=True)
 class Expected:
-    """What a frame must be read as.
+    """The expected content of a frame.
 
     ``image``: RGB, met within ``tolerance``. ``depth``: NaN where unknown, +Inf for the sky. ``camera``: fx, fy, cx,
-    cy. ``labels``: classes. ``files``: what it is read from, the image first. ``refused``: what the error must say
-    where a frame is in the set but can not be read.
+    cy. ``labels``: classes. ``files``: the source files, the image first. ``refused``: the error's text for a frame that
+    is in the set but cannot be read.
     """
 
     name: str
@@ -43,13 +43,13 @@ Builder = Callable[[Path], list[Expected]]
 
 
 def picture(seed: int, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
-    """RGB in four quadrants of four colors: told from its mirror images, and whole blocks of a JPEG or video."""
+    """RGB in four quadrants of four colors, unequal to its mirror images, with whole blocks of a JPEG or video."""
     colors = np.random.default_rng(seed).integers(30, 220, (2, 2, 3), dtype=np.uint8)
     return colors.repeat(height // 2, 0).repeat(width // 2, 1)
 
 
 def numbers(seed: int, low: float, high: float) -> np.ndarray:
-    """Float32 (H, W) between low and high, no two alike, so that rows and columns in another order are seen."""
+    """Float32 (H, W) between low and high, no two alike, so that swapped rows and columns are detected."""
     return np.random.default_rng(seed).uniform(low, high, (HEIGHT, WIDTH)).astype(np.float32)
 
 
@@ -65,14 +65,14 @@ def unknown_at_zero(stored: np.ndarray, depth: np.ndarray) -> np.ndarray:
 
 
 def encoded(ending: str, array: np.ndarray, *options: int) -> bytes:
-    """A picture's file; three channels are RGB."""
+    """An image file; three channels are RGB."""
     done, content = cv2.imencode(ending, array[..., ::-1] if array.ndim == 3 else array, options)
     assert done
     return content.tobytes()
 
 
 def put(path: Path, content: bytes | str | np.ndarray) -> None:
-    """Writes a file and the folders above: an array as its ending says, RGB where it has three channels."""
+    """Write a file and its parent folders: an array in the format of its suffix, RGB if it has three channels."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if isinstance(content, str):
         content = content.encode()
@@ -85,7 +85,7 @@ def put(path: Path, content: bytes | str | np.ndarray) -> None:
 
 
 def pfm(depth: np.ndarray) -> bytes:
-    """As MVSNet's tools write it: little-endian, rows from below."""
+    """A PFM as MVSNet's tools write it: little-endian, rows from the bottom."""
     return f"Pf\n{depth.shape[1]} {depth.shape[0]}\n-1.000000\n".encode() + depth[::-1].astype("<f4").tobytes()
 
 
@@ -103,7 +103,7 @@ def put_exr(path: Path, **channels: np.ndarray) -> None:
 
 
 def put_video(path: Path, frames: Sequence[np.ndarray], rate: float = 10.0) -> None:
-    """MPEG-4, in the container that the ending names."""
+    """MPEG-4, in the container of the suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
     height, width = frames[0].shape[:2]
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), rate, (width, height))
@@ -123,7 +123,7 @@ def put_tar(path: Path, members: Mapping[str, bytes]) -> None:
 
 
 def images_only(root: Path, names: Sequence[str]) -> list[Expected]:
-    """Writes pictures under these names, and expects them as they are."""
+    """Write images under these names, and expect them unchanged."""
     expected = []
     for seed, name in enumerate(names):
         put(root / name, picture(seed))

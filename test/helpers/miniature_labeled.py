@@ -1,4 +1,4 @@
-"""Miniatures of the sets with depth that networks are trained on."""
+"""Miniatures of the training sets with depth."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Every declared set in miniature: a few tiny frames, in the files, names and encodings that its owners publish.
+"""Every declared set in miniature: a few tiny frames in the original files, names and encodings.
 
-A builder writes one set under a folder and says what its frames must be read as. Beside them it writes what the real
-set has too and no reader may take for an image: other passes, masked copies, previews, lists, splits without depth.
-What is expected is computed here from the owners' formulas, pixel by pixel, with nothing of the readers.
+A builder writes one set to a folder and returns the expected frames. It also writes the other files of the real set
+that no reader may take for an image: other passes, masked copies, previews, lists, splits without depth. The expected
+values follow the formulas of the sets, pixel by pixel, without the readers.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import numpy as np
 
 
 def put_tum(data: Path) -> Path:
-    """Two frames in a folder `tum` of ``data``, which is returned: a hill that is green where it is near."""
+    """Write two frames to a folder `tum` of ``data`` and return ``data``: a hill that is green where it is near."""
     folder = data / "tum"
     folder.mkdir(parents=True)
     row, column = np.mgrid[0:28, 0:56]

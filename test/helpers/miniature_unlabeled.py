@@ -1,4 +1,4 @@
-"""Miniatures of the sets of images that a teacher labels."""
+"""Miniatures of the unlabeled image sets."""
 
 from __future__ import annotations
 

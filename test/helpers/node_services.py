@@ -18,7 +18,7 @@ ANSWER_SECONDS = 8.0
 
 
 def call(client: Client, service_type: type, name: str, request: object) -> object:
-    """The answer of a service. Asks again where none comes: a server may not have discovered yet whom it answers."""
+    """Return a service's response. Repeat the request if none arrives, because discovery may not be complete."""
     service = client.create_client(service_type, f"depth_node/{name}")
     client.spin_until(service.service_is_ready, name)
     futures = []

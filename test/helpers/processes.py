@@ -1,4 +1,4 @@
-"""The processes that tests start, and those that these start."""
+"""The processes that tests start, and their descendants."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _KEPT = ("resource_tracker", "forkserver", "raylet", "gcs_server")
 
 
 def adopt_orphans() -> None:
-    """Makes this process the parent of what its children leave behind, so that it still can be told whose it is."""
+    """Make this process the parent of orphaned descendants, so that they can be found."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def descendants(process: int) -> set[int]:
-    """The processes that still run and descend from a process."""
+    """Return the running descendants of a process."""
     children: dict[int, list[int]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -38,7 +38,7 @@ def descendants(process: int) -> set[int]:
 
 
 def kill(processes: set[int]) -> None:
-    """Ends processes at once, but for those that serve other tests too."""
+    """Kill processes, except those that serve other tests too."""
     for process in processes:
         with contextlib.suppress(OSError):  # it has ended meanwhile
             command = Path(f"/proc/{process}/cmdline").read_bytes().decode(errors="replace")

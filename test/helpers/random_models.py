@@ -1,4 +1,4 @@
-"""Networks with random weights that are alive everywhere, here and in `transformers`, for the tests of the network."""
+"""Networks with random weights and nonzero output everywhere, here and in `transformers`."""
 
 from __future__ import annotations
 
@@ -28,6 +28,6 @@ def transformers_model(configuration: EncoderConfiguration, version: str, max_de
 
 
 def with_table(theirs: nn.Module, table: Tensor) -> nn.Module:
-    """Makes a `transformers` network use a given table of position embeddings from now on, and returns it."""
+    """Make a `transformers` network use a given table of position embeddings; return the network."""
     theirs.backbone.embeddings.interpolate_pos_encoding = lambda embeddings, height, width: table
     return theirs

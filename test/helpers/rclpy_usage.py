@@ -1,4 +1,4 @@
-"""What sources use of rclpy, compared with what a release of it has, as `../shared/reference/rclpy_api` lists it.
+"""The use of rclpy in the sources, compared with the API of a release as listed in `../shared/reference/rclpy_api`.
 
 A list has a line for each module's function, class, method and attribute: ``rclpy.MODULE.CLASS.METHOD(self, a, *, b)``.
 """
@@ -48,7 +48,7 @@ class Signature:
         return cls(tuple(positional), tuple(keyword_only), any_positional, any_keyword)
 
     def refuses(self, call: ast.Call) -> str | None:
-        """What of a call this callable does not take."""
+        """Return the arguments of a call that this callable does not accept."""
         for keyword in call.keywords:
             known = keyword.arg in (*self.positional, *self.keyword_only)
             if keyword.arg is not None and not known and not self.takes_any_keyword:
@@ -84,7 +84,7 @@ class Release:
         self.node_methods = {name for owner in self.fields if owner.endswith(owners) for name in self.fields[owner]}
 
     def resolve(self, module: str, name: str) -> str | None:
-        """The path under which this release lists what ``from module import name`` gives; None if it has none."""
+        """Return the path under which this release lists ``from module import name``; None if it does not."""
         direct = f"{module}.{name}"
         if direct in self.signatures:
             return direct
@@ -97,7 +97,7 @@ class Release:
         return moved if moved in self.signatures else None
 
     def constructor(self, path: str) -> list[Signature]:
-        """The signatures by which a class, or a function, is called; none where the list does not tell."""
+        """Return the signatures of a class's constructor or of a function; none if the list does not have them."""
         found = [one for one in self.signatures.get(path, []) if one is not None]
         found = found or [one for one in self.signatures.get(f"{path}.__init__", []) if one is not None]
         if [one for one in found if one.takes_any_keyword and not one.positional + one.keyword_only]:
@@ -107,7 +107,7 @@ class Release:
 
 
 def read(folder: Path, names: Iterable[str]) -> dict[str, Release]:
-    """The releases of those names, each of which knows what the others have."""
+    """Read the releases of those names; each can look up the names of the others."""
     releases = {name: Release((folder / f"rclpy_{name}.txt").read_text().splitlines()) for name in names}
     everything = set().union(*(release.members for release in releases.values()))
     for release in releases.values():
@@ -146,7 +146,7 @@ def _defined(node: ast.ClassDef) -> Iterator[str]:
 
 
 def lineage(name: str, classes: dict[str, Class]) -> set[str]:
-    """A class's name and those of all that it derives from."""
+    """The names of a class and of all its bases."""
     found: set[str] = set()
     waiting = [name]
     while waiting:
@@ -158,19 +158,19 @@ def lineage(name: str, classes: dict[str, Class]) -> set[str]:
 
 
 def is_node(name: str, classes: dict[str, Class]) -> bool:
-    """Whether a class derives from one of rclpy's nodes."""
+    """Return whether a class derives from one of rclpy's nodes."""
     return not lineage(name, classes).isdisjoint(NODES)
 
 
 def attributes_of(name: str, classes: dict[str, Class]) -> set[str]:
-    """What a class and its bases in the sources define."""
+    """Return the attributes that a class and its bases in the sources define."""
     return set().union(*(classes[one].attributes for one in lineage(name, classes) if one in classes))
 
 
 def faults(tree: ast.Module, file: str, release: Release, classes: dict[str, Class]) -> list[str]:
-    """What a source uses of rclpy that the release lacks, each as ``FILE:LINE: what``.
+    """Return the uses of rclpy that the release does not support, each as ``FILE:LINE: text``.
 
-    An import in a ``try`` that heeds ImportError is guarded: one of those in the same statement suffices.
+    An import in a ``try`` that handles ImportError is guarded: one of the imports of that statement suffices.
     """
     found = []
     names: dict[str, str] = {}  # of the source, to paths of the release
@@ -245,11 +245,11 @@ def _call_faults(call: ast.Call, names: dict[str, str], release: Release, own: s
 
 
 def _is_rclpys(call: ast.Call, name: str, release: Release) -> bool:
-    """Whether a call is rclpy's beyond doubt: of its module, of a name that it gave, or of a method of its nodes."""
+    """Return whether a call certainly is rclpy's: of its module, of an imported name, or of a method of its nodes."""
     is_bare = isinstance(call.func, ast.Name)
     return is_bare or name in release.node_methods or getattr(call.func.value, "id", "") == "rclpy"
 
 
 def parse(paths: Iterable[Path]) -> dict[Path, ast.Module]:
-    """The sources' syntax trees."""
+    """Parse the sources."""
     return {path: ast.parse(path.read_text(encoding="utf-8")) for path in paths}

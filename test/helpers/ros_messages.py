@@ -1,4 +1,4 @@
-"""camera_info as cameras send it; `encoded_images` has the images."""
+"""camera_info as cameras send it; for images see `encoded_images`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def camera_info(width: int = 640, height: int = 480, **fields: object) -> Camera
 
 
 def ideal_camera_info(width: int, height: int) -> CameraInfo:
-    """Of a lens without distortion that nobody has anything to say against."""
+    """A camera_info without distortion that gives no doubts."""
     k = [float(width), 0.0, (width - 1) / 2, 0.0, float(width), (height - 1) / 2, 0.0, 0.0, 1.0]
     p = [*k[:3], 0.0, *k[3:6], 0.0, *k[6:], 0.0]
     return camera_info(width, height, d=[0.0] * 5, k=k, p=p)

@@ -10,7 +10,7 @@ from depth_anything_ros.synthetic.scene_images import RenderedScenes
 def pack_scenes(
     folder: Path, count: int, first_seed: int, size: tuple[int, int] = (126, 168), kind: str | None = None
 ) -> Path:
-    """Renders so many scenes of ``size`` (height, width), of one kind or all, and packs them, 20 to a shard."""
+    """Render this many scenes of ``size`` (height, width), of one kind or all, and pack them, 20 per shard."""
     scenes = RenderedScenes(count=count, size=size, first_seed=first_seed, kind=kind)
     with ThreadPoolExecutor(2) as pool:
         list(pack(scenes, Path(), folder, 20, pool))

@@ -1,4 +1,4 @@
-"""A backend that computes what ONNX Runtime does, and takes its time over it; how long is up to the test."""
+"""A backend with the results of ONNX Runtime and a duration that the test sets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from depth_anything_ros.runtime.backends.onnxruntime_backend import load as load
 
 SECONDS = {"slow": 0.03, "slower": 0.06}
 loaded: list[str] = []
-"""The names of those that were loaded, in that order."""
+"""Names of the loaded backends, in order."""
 
 
 class SlowBackend(OnnxRuntimeBackend):
@@ -32,7 +32,7 @@ class SlowBackend(OnnxRuntimeBackend):
 
 
 def load(request: LoadRequest) -> SlowBackend:
-    """What `depth_anything_ros.runtime.backends.load` calls."""
+    """The function that `depth_anything_ros.runtime.backends.load` calls."""
     loaded.append(request.choice.backend)
     backend = load_onnxruntime(request)
     backend.__class__ = SlowBackend
@@ -41,7 +41,7 @@ def load(request: LoadRequest) -> SlowBackend:
 
 
 def register(patch: pytest.MonkeyPatch, *names: str) -> None:
-    """Makes these the first backends of this process, before ONNX Runtime, and the only ones."""
+    """Make these the first backends of this process, before ONNX Runtime, and the only ones."""
     loaded.clear()
     slow = {name: BackendModule(__name__, "numpy", ("fp32",)) for name in names}
     patch.setattr(backends, "BACKENDS", {**slow, REFERENCE.backend: backends.BACKENDS[REFERENCE.backend]})

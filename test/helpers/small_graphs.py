@@ -1,4 +1,4 @@
-"""Hand-made ONNX graphs whose output can be told from their input, for tests of what surrounds a network."""
+"""Manually built ONNX graphs whose output follows from their input, for tests without a network."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def red_graph(
 ) -> ModelProto:
     """uint8 [N, H, W, 3] to ``gain`` times its red channel, float [N, H, W].
 
-    ``size`` None leaves height and width free. ``baked`` makes every output that size, whatever the input's.
+    ``size`` None leaves height and width free. ``baked`` gives every output that size, for any input size.
     """
     height, width = size or ("height", "width")
     constants = {"zero": 0, "one": 1, "last": 3}
@@ -48,7 +48,7 @@ def red_graph(
 
 
 def normalized_graph(size: tuple[int, int], channel: int, record: ModelRecord | None = None) -> ModelProto:
-    """float [1, 3, H, W] to one of its channels as it comes in, [1, 1, H, W] like many networks' output."""
+    """float [1, 3, H, W] to one of its channels unchanged, [1, 1, H, W] like the output of many networks."""
     nodes = [helper.make_node("Slice", ["input", "start", "end", "axis"], ["output"])]
     initializers = [
         helper.make_tensor(name, TensorProto.INT64, [1], [value])
@@ -60,7 +60,7 @@ def normalized_graph(size: tuple[int, int], channel: int, record: ModelRecord | 
 
 
 def open_graph(path: Path, backend: str = "onnxruntime", precision: str = "fp32", threads: int | None = None):
-    """A backend on a graph, without the estimator that usually stands before it."""
+    """A backend for a graph, without the estimator."""
     graph = read_graph(path)
     request = LoadRequest(
         BackendChoice(backend, precision), graph, relative_record(), graph.input_size or (2, 2), threads

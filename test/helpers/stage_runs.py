@@ -1,4 +1,4 @@
-"""Stages of training that take seconds, in this process and in others, and what they leave."""
+"""Training stages that take seconds, in this process and in others, and their results."""
 
 import json
 import os
@@ -59,7 +59,7 @@ def written(path: Path, values: dict) -> Path:
 
 
 def train(tmp_path: Path, values: dict, *arguments: str) -> Path:
-    """Runs the stage in this process; returns its folder."""
+    """Run the stage in this process; return its folder."""
     folder = tmp_path / "run"
     file = written(tmp_path / "stage.yaml", values)
     assert main(["train", str(file), "--output", str(folder), "--accelerator", "cpu", *arguments]) == 0
@@ -82,10 +82,10 @@ def environment() -> dict[str, str]:
 def start(
     file: Path, folder: Path, *words: str, command: Sequence[str] = (), **variables: object
 ) -> subprocess.Popen | ForkedProcess:
-    """The stage in a process of its own, forked from a warm one.
+    """Start the stage in its own process, forked from a warm one.
 
-    ``command``: what begins the line where the process is to be a new one, as where it starts others of its kind.
-    ``variables``: of the environment of a forked one.
+    ``command``: the beginning of the command line of a new process, for example one that starts further processes.
+    ``variables``: environment variables of a forked one.
     """
     line = ["train", str(file), "--output", str(folder), "--accelerator", "cpu", *words]
     if not command:
@@ -102,7 +102,7 @@ def run_to_end(*arguments, **options) -> str:
 
 
 def wait_for_state(process: subprocess.Popen | ForkedProcess, folder: Path, least: int) -> None:
-    """Until a state of that step or a later one is on disk."""
+    """Wait until a state of that step or a later one is on disk."""
     states = Checkpoints(folder / "states", 9)
     wait_while_running(
         process,
@@ -112,7 +112,7 @@ def wait_for_state(process: subprocess.Popen | ForkedProcess, folder: Path, leas
 
 
 def equal(one, other) -> bool:
-    """Bit by bit."""
+    """Return whether both are bitwise equal."""
     if isinstance(one, torch.Tensor):
         return torch.equal(one, other)
     if isinstance(one, dict):

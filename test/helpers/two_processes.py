@@ -1,4 +1,4 @@
-"""What `test_ranks.py` has two processes of torchrun do; each leaves what it saw in a file of JSON."""
+"""The actions of two processes of torchrun in `test_ranks.py`; each writes its result to a JSON file."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from depth_anything_ros.training.settings import LossSettings, RunSettings
 
 
 def wait_for_a_slow_disk(fabric: Fabric, folder: Path) -> dict:
-    """Whether what the first process writes is there when a process goes on."""
+    """Report whether the file of the first process exists when a process continues."""
 
     def write() -> None:
         time.sleep(1.0)
@@ -32,7 +32,7 @@ def wait_for_a_slow_disk(fabric: Fabric, folder: Path) -> dict:
 
 
 def fail_together(fabric: Fabric, folder: Path) -> dict:
-    """What each raises where the first cannot write."""
+    """Report the error of each process if the first cannot write."""
     try:
         on_rank_zero(fabric, (folder / "absent" / "file").touch)
     except (StateError, OSError) as error:
@@ -41,7 +41,7 @@ def fail_together(fabric: Fabric, folder: Path) -> dict:
 
 
 def find_other_states(fabric: Fabric, folder: Path) -> dict:
-    """What each raises where they would go on from different steps."""
+    """Report the error of each process if they would resume from different steps."""
     check_same_steps(fabric, [7, 3], folder)
     try:
         check_same_steps(fabric, [7 + fabric.global_rank, 3], folder)
@@ -51,7 +51,7 @@ def find_other_states(fabric: Fabric, folder: Path) -> dict:
 
 
 def validate_the_average(fabric: Fabric, folder: Path) -> dict:
-    """How far a sharded network is from itself when its average has been validated in between."""
+    """Report the change of a sharded network after validation of its average."""
     torch.manual_seed(0)
     network = DepthAnything("tiny", "v2")
     module = fabric.setup_module(RelativeObjective(network, LossSettings()))

@@ -1,4 +1,4 @@
-"""Nav2's voxel layer, as far as marking and clearing go: what it makes of clouds, by its own sources; for tests.
+"""The marking and clearing of Nav2's voxel layer, after its sources.
 
 https://github.com/ros-navigation/navigation2: nav2_costmap_2d/src/observation_buffer.cpp (heights of a source),
 plugins/voxel_layer.cpp (marking, rays), nav2_voxel_grid/include/nav2_voxel_grid/voxel_grid.hpp (the line of a ray).
@@ -21,11 +21,11 @@ SOURCE = {
     "obstacle_max_range": 2.5,
     "raytrace_max_range": 3.0,
 }
-"""What a source is where its configuration does not say otherwise."""
+"""The defaults of a source's configuration."""
 
 
 class VoxelLayer:
-    """Voxels (x, y, z) of which those with an obstacle are true; x is forward from the robot, z is up from the floor.
+    """Voxels (x, y, z), True with an obstacle; x is forward from the robot, z is up from the floor.
 
     ``parameters`` are the layer's, as in Nav2's parameter file. The sensor is ``height`` meters above the robot.
     """
@@ -46,11 +46,11 @@ class VoxelLayer:
 
     @property
     def cells(self) -> int:
-        """How many cells of the map have an obstacle."""
+        """Return the number of map cells with an obstacle."""
         return int(self.voxels.any(axis=2).sum())
 
     def update(self, optical: np.ndarray) -> None:
-        """Takes a cloud (H, W, 3) in the optical frame of a sensor that looks ahead: clears first, then marks."""
+        """Process a cloud (H, W, 3) in the optical frame of a sensor that looks ahead: clear first, then mark."""
         x, y, z = np.moveaxis(optical.astype(float), -1, 0)
         points = np.stack([z, -x, self._sensor[2] - y], axis=-1).reshape(-1, 3)
         for source in self._sources:

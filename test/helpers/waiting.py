@@ -1,4 +1,4 @@
-"""How long tests wait: for events, with limits that grow with the load of the machine."""
+"""Waiting for events, with limits that grow with the load of the machine."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 LEAST = 30.0
-"""Seconds of the shortest limit: below lies what a moment's stumble of the machine may take."""
+"""Seconds of the shortest limit: shorter ones fail at a short stall of the machine."""
 MAX_FACTOR = 6.0
 
 
 def load_factor() -> float:
-    """How many times longer the machine takes than an idle one, at least 1: runnable threads for each processor.
+    """Return how many times slower the machine is than an idle one, at least 1: runnable threads per CPU core.
 
-    The larger of the last minute's average and this moment's count, since the average lags behind.
+    It is the larger of the last minute's average and the present count, because the average lags.
     """
     fields = Path("/proc/loadavg").read_text().split()
     runnable = max(float(fields[0]), float(fields[3].partition("/")[0]))
@@ -26,7 +26,7 @@ def load_factor() -> float:
 
 
 def limit(seconds: float) -> float:
-    """The longest wait, in seconds, for what an idle machine does well within ``seconds``.
+    """Return the longest wait in seconds for something that takes ``seconds`` on an idle machine.
 
     ``TEST_PATIENCE`` in the environment multiplies it, for emulators and instrumented builds.
     """
@@ -36,9 +36,9 @@ def limit(seconds: float) -> float:
 def wait_until(
     condition: Callable[[], object], what: str, seconds: float = 60.0, step: Callable[[], object] | None = None
 ) -> None:
-    """Returns once the condition holds; fails, naming what was waited for, after `limit` of ``seconds``.
+    """Return once the condition holds; fail with its name after `limit` of ``seconds``.
 
-    ``step``: what is done between two looks, such as spinning a node; default: a hundredth of a second's pause.
+    ``step``: the action between two checks, such as spinning a node; default: a pause of a hundredth of a second.
     """
     started = time.monotonic()
     while not condition():
@@ -52,7 +52,7 @@ def wait_until(
 
 
 def wait_while_running(process: subprocess.Popen, condition: Callable[[], object], what: str) -> None:
-    """Returns once the condition holds; fails, with its output, if the process ends before, or it takes too long."""
+    """Return once the condition holds; fail with the process's output if it ends first, or at the time limit."""
 
     def pause() -> None:
         if process.poll() is not None and not condition():

@@ -1,6 +1,6 @@
-"""Commands in processes forked from one that has imported PyTorch already: each saves the two seconds that takes.
+"""Commands in processes forked from one that has already imported PyTorch, which saves two seconds each.
 
-Run as a script it is that first process: it forks once for each request that comes through a socket.
+Run as a script, it is that first process: it forks once for each request from a socket.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ POLL_SECONDS = 0.01
 
 
 class ForkedProcess:
-    """A command's process, used as a `subprocess.Popen` whose output and errors are one text stream."""
+    """A command's process, used like a `subprocess.Popen` whose output and errors are one text stream."""
 
     def __init__(self, pid: int, stdout: io.TextIOWrapper) -> None:
         self.pid, self.stdout = pid, stdout
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
-        """The exit status, negative for a signal; None while it runs."""
+        """Return the exit status, negative for a signal; None while the process runs."""
         if self.returncode is None:
             found, status = os.waitpid(self.pid, os.WNOHANG)
             if found:
@@ -42,7 +42,7 @@ class ForkedProcess:
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Waits for its end. Raises `subprocess.TimeoutExpired`."""
+        """Wait for the end. Raise `subprocess.TimeoutExpired` at the limit."""
         started = time.monotonic()
         while self.poll() is None:
             if timeout is not None and time.monotonic() - started > timeout:
@@ -51,28 +51,28 @@ class ForkedProcess:
         return self.returncode
 
     def communicate(self, timeout: float | None = None) -> tuple[str, None]:
-        """Reads all it prints, then waits for its end; the limit is for the wait alone."""
+        """Read all output, then wait for the end; the limit applies only to the wait."""
         output = self.stdout.read()
         self.stdout.close()
         self.wait(timeout)
         return output, None
 
     def send_signal(self, number: int) -> None:
-        """Sends a signal, unless it has ended."""
+        """Send a signal, unless the process has ended."""
         if self.poll() is None:
             os.kill(self.pid, number)
 
     def terminate(self) -> None:
-        """Asks it to end."""
+        """Send SIGTERM."""
         self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Ends it at once."""
+        """Send SIGKILL."""
         self.send_signal(signal.SIGKILL)
 
 
 class WarmProcess:
-    """The process that forks, started for the first command, or once more if it was ended meanwhile.
+    """The process that forks, started for the first command, or again if it has ended.
 
     Its children become this process's, which must adopt orphans (`processes.adopt_orphans`).
     """
@@ -82,7 +82,7 @@ class WarmProcess:
         self._socket: socket.socket | None = None
 
     def start(self, words: Sequence[str], environment: Mapping[str, str]) -> ForkedProcess:
-        """Runs ``depth_anything_ros`` with these words in a process and a session of its own."""
+        """Run ``depth_anything_ros`` with these words in its own process and session."""
         if self._process is None or self._process.poll() is not None:
             self._begin(environment)
         read, write = os.pipe()
@@ -102,9 +102,9 @@ class WarmProcess:
 
 
 def next_command(requests: socket.socket) -> tuple[dict, int] | None:
-    """Forks for every request, and returns it and where to print in the new process; None when nobody asks any more.
+    """Fork for every request; return it and the output in the new process, or None when there are no more requests.
 
-    Forks twice: the new process's parent ends, so that it becomes the child of the one that asks.
+    It forks twice: the parent of the new process ends, so that the process becomes the child of the requester.
     """
     while True:
         message, descriptors, _, _ = socket.recv_fds(requests, MAX_REQUEST_BYTES, 1)
@@ -125,7 +125,7 @@ def next_command(requests: socket.socket) -> tuple[dict, int] | None:
 
 
 def main() -> int:
-    """Imports, serves, and runs the command in each process that was forked for one."""
+    """Import, serve, and run the command in each forked process."""
     for module in MODULES:
         importlib.import_module(module)
     requests = socket.socket(fileno=int(sys.argv[1]))

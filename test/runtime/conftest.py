@@ -1,4 +1,4 @@
-"""Fixtures of this folder: an own cache, the usual CPU backends, and a CUDA driver that says what a test wants."""
+"""Fixtures of the runtime tests: an own cache, the usual CPU backends, and a CUDA driver that the test controls."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ int cuGetErrorString(int code, const char** words) {
 
 @pytest.fixture(scope="session")
 def driver_library(tmp_path_factory):
-    """Compiled once: what it says is in the environment."""
+    """A driver library, compiled once; environment variables set its answers."""
     return compile_library(DRIVER, tmp_path_factory.mktemp("cuda"), "cuda")
 
 
@@ -55,7 +55,7 @@ def driver(driver_library, monkeypatch):
 
 @pytest.fixture
 def own_cache(tmp_path, monkeypatch):
-    """A cache of engines that nothing else uses."""
+    """An engine cache that nothing else uses."""
     monkeypatch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(tmp_path / "cache"))
 
 

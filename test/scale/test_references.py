@@ -112,7 +112,7 @@ def test_ground_refuses_impossible_cameras(height: float, up: list[float]) -> No
         from_ground(CAMERA, np.array(up, float), height)
 
 
-def test_range_sensor_gives_depth_to_the_nearest_surface_and_bounds_elsewhere() -> None:
+def test_range_sensor_gives_nearest_depth_and_bounds_elsewhere() -> None:
     values = np.full((480, 640), 0.2, np.float32)
     values[230:250, 300:340] = 0.9
     known = from_range(1.5, math.radians(20), TO_OPTICAL, CAMERA, values, nearest_is_largest=True)

@@ -20,7 +20,7 @@ signal.pause()
 """
 
 
-def test_a_group_that_ignores_sigterm_is_killed_with_its_children():
+def test_group_that_ignores_sigterm_is_killed_with_children():
     command = [sys.executable, "-c", STUBBORN]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
         child = int(process.stdout.readline())
@@ -30,7 +30,7 @@ def test_a_group_that_ignores_sigterm_is_killed_with_its_children():
         assert not Path(f"/proc/{child}/cmdline").exists() or not Path(f"/proc/{child}/cmdline").read_bytes()
 
 
-def test_a_group_that_has_ended_is_no_error():
+def test_ended_group_is_no_error():
     with subprocess.Popen(["true"], start_new_session=True) as process:
         process.wait(limit(60))
         end_group(process, 0.1)
