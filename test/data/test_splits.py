@@ -137,7 +137,7 @@ def test_packed_split_is_recorded_in_manifest(tmp_path, capsys):
     assert main([*words, "split=trian"]) == 1
     assert "kitti has no split 'trian'; its splits are train, test" in capsys.readouterr().err
     assert main([*words, "split"]) == 1
-    assert "--fields split: write NAME=VALUE" in capsys.readouterr().err
+    assert "--fields split: give NAME=VALUE" in capsys.readouterr().err
 
 
 def test_data_list_prints_splits(tmp_path):
