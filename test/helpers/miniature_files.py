@@ -25,7 +25,7 @@ class Expected:
     """The expected content of a frame.
 
     ``image``: RGB, met within ``tolerance``. ``depth``: NaN where unknown, +Inf for the sky. ``camera``: fx, fy, cx,
-    cy. ``labels``: classes. ``files``: the source files, the image first. ``refused``: the error's text for a frame that
+    cy. ``labels``: classes. ``files``: the source files, image first. ``refused``: the error's text for a frame that
     is in the set but cannot be read.
     """
 
