@@ -13,9 +13,7 @@ from depth_anything_ros.geometry.camera import Camera, intrinsics_doubt
 from depth_anything_ros.geometry.distortion import distortion_of
 from depth_anything_ros.geometry.rectification import MODELS, Rectifier, needs_rectification
 from depth_anything_ros.ros.depth_node.rectified_choice import RectifiedChoice, choose_rectified
-
-Size = tuple[int, int]
-"""(height, width) in pixels."""
+from depth_anything_ros.ros.io.sensor_window import Size, described_size, pixel_transform
 
 MAX_SLOPE = 1e6
 """Maximum slope of a pixel's ray, x or y to z. It is beyond any lens and near the limit of single precision."""
@@ -129,7 +127,7 @@ def output_geometry(
     applies = rectify and not rectified and needs_rectification(distortion, rectification, model)
     if not (rectified or applies):
         projection = np.column_stack([intrinsics, np.zeros(3)])
-    pixels = _pixel_transform(info, output_size)
+    pixels = pixel_transform(info, output_size)
     with np.errstate(over="ignore", invalid="ignore"):  # `_check_rays` rejects the result
         result = _scaled(info, pixels @ intrinsics, pixels @ projection, output_size)
     if rectified or applies:
@@ -138,7 +136,7 @@ def output_geometry(
     _check_rays(result)  # before the slow part, because an invalid camera_info repeats with every frame
     rectifier, valid = None, None
     if applies:
-        pixels = _pixel_transform(info, image_size)
+        pixels = pixel_transform(info, image_size)
         matrices = pixels @ intrinsics, np.array(distortion), rectification, pixels @ projection[:, :3]
         rectifier = _rectifier(model, *matrices, image_size)
         valid = rectifier.valid_at(output_size)
@@ -179,7 +177,7 @@ def _check(info: CameraInfo, image_size: Size) -> None:
                 f"the last row of {name} in camera_info is {row.tolist()}, but must be 0, 0, 1; is {name} transposed, "
                 "or not divided by its last element? calibrate the camera"
             )
-    described = _described_size(info)
+    described = described_size(info)
     if described != image_size:
         raise CameraInfoError(
             f"camera_info is for {described[1]}x{described[0]} pixels, but the image has "
@@ -274,38 +272,3 @@ def _scaled(info: CameraInfo, intrinsics: np.ndarray, projection: np.ndarray, si
     result.binning_x = result.binning_y = 0
     result.roi = type(info.roi)()
     return result
-
-
-def _window(info: CameraInfo) -> tuple[int, int, int, int]:
-    """Return the region of the sensor that is read out: x, y, width, height in sensor pixels."""
-    roi = info.roi
-    if roi.width == 0 and roi.height == 0:  # by definition the whole sensor
-        return 0, 0, info.width, info.height
-    return roi.x_offset, roi.y_offset, roi.width, roi.height
-
-
-def _binning(info: CameraInfo) -> tuple[int, int]:
-    """Return the number of sensor pixels per image pixel, horizontally and vertically; 0 means 1."""
-    return max(info.binning_x, 1), max(info.binning_y, 1)
-
-
-def _described_size(info: CameraInfo) -> Size:
-    """Return the size of the image that a camera_info belongs to."""
-    _, _, width, height = _window(info)
-    binning_x, binning_y = _binning(info)
-    return height // binning_y, width // binning_x
-
-
-def _pixel_transform(info: CameraInfo, output_size: Size) -> np.ndarray:
-    """Return float64 (3, 3) from sensor pixels to pixels of the image at ``output_size``, centers at integers."""
-    x, y, _, _ = _window(info)
-    binning_x, binning_y = _binning(info)
-    height, width = _described_size(info)
-    scale_x, scale_y = output_size[1] / (width * binning_x), output_size[0] / (height * binning_y)
-    return np.array(
-        [
-            [scale_x, 0.0, (0.5 - x) * scale_x - 0.5],
-            [0.0, scale_y, (0.5 - y) * scale_y - 0.5],
-            [0.0, 0.0, 1.0],
-        ]
-    )
