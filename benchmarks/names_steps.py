@@ -61,7 +61,7 @@ def open_shards(folder: Path, count: int) -> list[Row]:
         mixture = Mixture([source], seed=0)
         found = [mixture._order[position] for position in (0, 1, 10**9, 10**9 + 1)]
     assert len(set(found)) == 4
-    with measured(rows, f"choose {VALIDATION} held-out images"):
+    with measured(rows, f"choose {VALIDATION} validation images"):
         indices = [block_and_index(source, number) for number in choose([source], VALIDATION)[0]]
     assert len(set(indices)) == min(VALIDATION, count)
     rows[0]["names"] = sum(source.blocks)
@@ -80,7 +80,7 @@ def overlap(folder: Path, count: int) -> list[Row]:
     source, validation, rows = ShardSource(folder / "shards"), SetSource(find_set("folder"), folder / "added"), []
     apart = KeptApart()
     apart.add("held out", validation, [(0, index) for index in range(VALIDATION)])
-    for what in ("compare shards with held-out images", "the same, as a run that goes on does"):
+    for what in ("compare shards with validation images", "the same, as a run that goes on does"):
         with measured(rows, what):
             shared_with(source, apart, workers=2)
     return rows

@@ -187,8 +187,8 @@ def make_label(key: str, inverse_depth: np.ndarray) -> Label:
 def describe(codes: np.ndarray, code_range: CodeRange) -> dict[str, Any]:
     """Return a label's JSON.
 
-    Its key "used" is the fraction of the codes between the 2nd and 98th percentile, near 0 if a few pixels take the
-    whole range and the rest is flat. "saturated" is the fraction of pixels at one end of the range.
+    Its key "used" is the fraction of the codes between the 2nd and 98th percentile. It is near 0 if a few pixels take
+    the whole range and the rest is flat. "saturated" is the fraction of pixels at one end of the range.
 
     Args:
         codes: uint16 (H, W).

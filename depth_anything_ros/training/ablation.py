@@ -90,7 +90,6 @@ def row_of(trained: Mapping[str, Any], evaluated: Mapping[str, Any] | None) -> d
     row = {}
     if scores := trained["scores"]:
         row[VALIDATION] = scores["abs_rel"], scores["delta1"]
-        row["held-out"] = scores["abs_rel"], scores["delta1"]
     for result in (evaluated or {}).get("sets", []):
         scores = next(entry["scores"] for entry in result["rows"] if entry["aligned"] and not entry["baseline"])
         row[result["name"]] = scores["abs_rel"], scores["delta1"]

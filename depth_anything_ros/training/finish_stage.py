@@ -28,9 +28,14 @@ def finish_stage(training: Training) -> dict[str, Any]:
     scales, which takes a while.
 
     Returns:
-        Plain values: ``checkpoint`` (path), ``step``, ``scores``, ``by_source`` (validation scores by source),
-        ``evaluation`` (scores on those sources of ``data.evaluation`` that can be scored), ``left_out`` (number of
-        damaged validation images), ``evaluation_left_out`` (number of damaged evaluation images).
+        Plain values by name:
+            checkpoint: path.
+            step: step of the weights.
+            scores: validation scores.
+            by_source: validation scores by source.
+            evaluation: scores on those sources of ``data.evaluation`` that can be scored.
+            left_out: number of damaged validation images.
+            evaluation_left_out: number of damaged evaluation images.
     """
     configuration, folder = training.configuration, training.folder
     kept = training.best() or last(folder)

@@ -20,7 +20,7 @@ from depth_anything_ros.system.output_folder import check_contents
 from depth_anything_ros.system.process_rank import Task, cores_of, find_task
 from depth_anything_ros.training.configuration import StageConfiguration
 from depth_anything_ros.training.distributed.devices import limit_threads, open_fabric
-from depth_anything_ros.training.distributed.placement import place
+from depth_anything_ros.training.distributed.placement import choose_placement
 from depth_anything_ros.training.distributed.precision import check_same_precision, settle_precision
 from depth_anything_ros.training.distributed.ranks import ending_launched
 from depth_anything_ros.training.finish_stage import finish_stage
@@ -126,7 +126,7 @@ def _run(run: StageRun, task: Task, stop: StopRequest) -> dict[str, Any]:
         check_contents(folder.root, MADE)
         configuration, reason = settle_precision(configuration, run.accelerator, folder)
         gpus = torch.cuda.device_count() if run.accelerator != "cpu" else 0
-        placement = place(task, run.devices, os.environ, gpus)
+        placement = choose_placement(task, run.devices, os.environ, gpus)
         check_shares(configuration, placement.devices * placement.nodes)
         names = names_folder(task, placement)
         data = open_data(configuration, names)

@@ -9,7 +9,7 @@ import pytest
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands.own_share import local_rank_of
 from depth_anything_ros.system.process_rank import Task, cores_of, find_task, first_host
-from depth_anything_ros.training.distributed.placement import Placement, place
+from depth_anything_ros.training.distributed.placement import Placement, choose_placement
 
 
 def slurm(rank: int, count: int, local_rank: int | None = None, **more: str) -> dict[str, str]:
@@ -95,7 +95,7 @@ def test_first_host_of_job_is_parsed(nodes, first):
 
 
 def placed(environment: dict[str, str], asked: int | None = None, gpus: int = 0) -> Placement:
-    return place(find_task(environment), asked, environment, gpus)
+    return choose_placement(find_task(environment), asked, environment, gpus)
 
 
 def numbers(placement: Placement) -> list[str]:

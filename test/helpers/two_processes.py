@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from depth_anything_ros.model.depth_anything import DepthAnything
 from depth_anything_ros.system.process_rank import find_task
 from depth_anything_ros.training.distributed.devices import open_fabric
-from depth_anything_ros.training.distributed.placement import place
+from depth_anything_ros.training.distributed.placement import choose_placement
 from depth_anything_ros.training.distributed.ranks import check_same_steps, on_rank_zero
 from depth_anything_ros.training.ema import MovingAverage
 from depth_anything_ros.training.objectives.stage_objectives import RelativeObjective
@@ -72,7 +72,7 @@ ACTS = {"ddp": (wait_for_a_slow_disk, fail_together, find_other_states), "fsdp":
 
 if __name__ == "__main__":
     strategy, folder = sys.argv[1:]
-    placement = place(find_task(os.environ), None, os.environ)
+    placement = choose_placement(find_task(os.environ), None, os.environ)
     fabric = open_fabric(RunSettings(strategy=strategy, precision="32-true"), "cpu", placement)
     fabric.launch()
     seen = {act.__name__: act(fabric, Path(folder)) for act in ACTS[strategy]}

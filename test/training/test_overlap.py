@@ -90,9 +90,9 @@ def test_overlap_is_detected_by_content_in_any_place(kitti, tmp_path):
     twin[-20] ^= 1
     (other / "twin.png").write_bytes(twin)
     apart = KeptApart()
-    apart.add("held out", ShardSource(shards), [(0, 0), (0, 1), (1, 0)])
+    apart.add(overlap.VALIDATION, ShardSource(shards), [(0, 0), (0, 1), (1, 0)])
     found = shared_with(SetSource(find_set("folder"), other), apart, 0)
-    assert [(one.index, one.kept.role) for one in found] == [(0, "held out")]
+    assert [(one.index, one.kept.role) for one in found] == [(0, overlap.VALIDATION)]
     assert "image_03" in found[0].kept.name
     split = {"set": "kitti", "root": str(root), "fields": {"split": "train"}}
     with pytest.raises(DataError, match=r"^2 of 3 images of kitti \(labeled\) are validation images too"):
@@ -158,16 +158,16 @@ def test_damaged_images_do_not_stop_comparison(kitti, tmp_path):
     copy = Path(shutil.copytree(shards, tmp_path / "copy"))
     (copy / "shard-000001.tar").write_bytes((shards / "shard-000001.tar").read_bytes()[:700])
     apart = KeptApart()
-    apart.add("held out", ShardSource(copy), [(0, 0), (1, 0)])
+    apart.add(overlap.VALIDATION, ShardSource(copy), [(0, 0), (1, 0)])
     assert len(apart.sizes) == 1
-    apart.add("held out", ShardSource(shards), [(1, 0)])
+    apart.add(overlap.VALIDATION, ShardSource(shards), [(1, 0)])
     assert [one.block for one in shared_with(ShardSource(copy), apart, 0)] == [0]
     assert [one.block for one in shared_with(ShardSource(shards), apart, 0)] == [0, 1]
 
 
 def test_take_out_removes_exactly_the_shared_images(tmp_path):
     source = ShardSource(packed("folder", pictures(tmp_path / "pictures", *range(7)), tmp_path / "shards", 3))
-    kept = overlap.Kept("held out", "")
+    kept = overlap.Kept(overlap.VALIDATION, "")
     rest = Remainder(source, [Shared(0, 1, kept), Shared(2, 0, kept)])
     assert (rest.blocks, rest.taken) == ([2, 3, 0], 2)
     names = [rest.sample_name(block, index) for block, count in enumerate(rest.blocks) for index in range(count)]
@@ -226,11 +226,11 @@ def test_transient_disk_failure_hides_no_image(kitti, monkeypatch, role):
 
     source.image_file, failing = fail, 2
     apart = KeptApart()
-    apart.add("held out", scored, [(0, 0), (0, 1), (1, 0)])
+    apart.add(overlap.VALIDATION, scored, [(0, 0), (0, 1), (1, 0)])
     assert len(shared_with(learned, apart, 0)) == 3
     assert len(failures) == 2
     failing, apart = 100, KeptApart()
-    apart._add("held out", scored, 0, 0, len(read(0, 0)))
+    apart._add(overlap.VALIDATION, scored, 0, 0, len(read(0, 0)))
     with pytest.raises(OSError, match="it cannot be read"):
         shared_with(learned, apart, 0)
 

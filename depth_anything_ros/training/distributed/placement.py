@@ -31,7 +31,7 @@ class Placement:
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
-def place(task: Task, requested: int | None, environment: Mapping[str, str], gpus: int = 0) -> Placement:
+def choose_placement(task: Task, requested: int | None, environment: Mapping[str, str], gpus: int = 0) -> Placement:
     """Return the placement that torchrun, SLURM or MPI chose, else the requested one, else one device.
 
     Args:

@@ -57,14 +57,14 @@ class Batch:
 
     def to_dictionary(self) -> dict[str, Tensor]:
         """Return the tensors by dotted names, in main memory; `torch.load` reads them with ``weights_only``."""
-        found = {}
+        tensors = {}
         for kind, images in vars(self).items():
             for name, value in vars(images).items() if images is not None else ():
                 if isinstance(value, Tensor):
-                    found[f"{kind}.{name}"] = value.cpu()
+                    tensors[f"{kind}.{name}"] = value.cpu()
                 elif value is not None:
-                    found |= {f"{kind}.{name}.{inner}": tensor.cpu() for inner, tensor in vars(value).items()}
-        return found
+                    tensors |= {f"{kind}.{name}.{inner}": tensor.cpu() for inner, tensor in vars(value).items()}
+        return tensors
 
 
 def _map(value: Any, function: Callable[[Tensor], Tensor]) -> Any:

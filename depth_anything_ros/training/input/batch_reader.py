@@ -35,9 +35,9 @@ class BatchReader(Iterator[Batch]):
     """
 
     def __init__(self, loader: DataLoader, device: torch.device) -> None:
-        others = active_children()
+        earlier = active_children()
         self._iterator, self._device = iter(loader), device
-        self._readers = [child for child in active_children() if child not in others]
+        self._readers = [child for child in active_children() if child not in earlier]
         self._on_child_death = signal.getsignal(signal.SIGCHLD) if self._readers else None
         self._open = ExitStack()
         self._open.enter_context(signal_handlers({signal.SIGCHLD: signal.SIG_DFL}))

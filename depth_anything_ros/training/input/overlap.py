@@ -235,10 +235,10 @@ def shared_with(source: Source, apart: KeptApart, workers: int) -> list[Shared]:
         if path.exists():
             return [Shared(block, index, Kept(*kept)) for block, index, kept in json.loads(path.read_text())]
         with _processes(min(workers, usable_cores())) as run:
-            found = _compare(source, apart, run)
+            shared = _compare(source, apart, run)
         with suppress(OSError):  # without a cache the next run compares again
-            atomic_write(path, json.dumps(found).encode())
-        return found
+            atomic_write(path, json.dumps(shared).encode())
+        return shared
 
 
 @contextmanager
@@ -263,17 +263,17 @@ def _processes(count: int) -> Iterator[Map]:
 
 
 def _compare(source: Source, apart: KeptApart, run: Map) -> list[Shared]:
-    found, requested, is_known = [], apart.sizes, False
+    shared, requested, has_files = [], apart.sizes, False
     blocks = track(source.image_sizes(run), f"comparing {source.name}", "blocks", len(source.blocks), delay=10)
     for block, sizes in enumerate(blocks):
-        is_known |= bool(sizes.any())
+        has_files |= bool(sizes.any())
         for index in np.flatnonzero(np.isin(sizes, requested)).tolist():
             content = _content(source, block, index) if index < source.blocks[block] else None
             if content is not None and (kept := apart.find(content)) is not None:
-                found.append(Shared(block, index, kept))
-    if not is_known:
+                shared.append(Shared(block, index, kept))
+    if not has_files:
         log.warning("%s: its images are not files, so they were not compared with the validation images", source.name)
-    return found
+    return shared
 
 
 def _content(source: Source, block: int, index: int) -> bytes | None:

@@ -1,7 +1,7 @@
 """The order of samples: shuffled again in every epoch, and known for any step without the steps before it.
 
-So a run that resumes at step 40 000 sees at once what it would have seen, and a dataset of a hundred million samples
-needs no list of its order in memory.
+So a run that resumes at step 40 000 sees at once what it would have seen. A dataset of a hundred million samples needs
+no list of its order in memory.
 """
 
 from __future__ import annotations

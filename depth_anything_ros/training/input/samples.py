@@ -144,8 +144,8 @@ def open_data(configuration: StageConfiguration, names: Path | None = None) -> D
         names: as for `open_sources`.
 
     Raises:
-        DataError: a source does not exist or would be unused, an image would be both trained on and scored, or a metric
-            stage has depth that is not in meters.
+        DataError: a source does not exist or would be unused; an image would be both trained on and scored; or the
+            depth of a metric stage is not in meters.
     """
     sources = open_sources(configuration, names)
     if configuration.stage == "metric":

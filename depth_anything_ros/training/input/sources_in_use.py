@@ -142,17 +142,19 @@ def sources_table(configuration: StageConfiguration, sources: Sources) -> str:
         of_step = getattr(configuration.data, f"{kind}_batch_size")
         for source in sources[kind]:
             count = sum(source.blocks)
-            known = source.annotation if kind == "labeled" or configuration.carry_labels else _by_teacher(configuration)
+            labels = (
+                source.annotation if kind == "labeled" or configuration.carry_labels else _by_teacher(configuration)
+            )
             images = f"{count}, {source.taken} taken out" if getattr(source, "taken", 0) else str(count)
-            rows.append((kind, source.name, images, known, f"{of_step * count / total:.3g} of {of_step}"))
+            rows.append((kind, source.name, images, labels, f"{of_step * count / total:.3g} of {of_step}"))
     sizes = [sum(source.blocks) for source in sources["validation"]]
     for source, size, share in zip(
         sources["validation"], sizes, shares(sizes, configuration.data.validation_images), strict=True
     ):
-        rows.append(("validation", source.name, f"{share} of {size}", source.annotation or "nothing", ""))
+        rows.append(("validation", source.name, f"{share} of {size}", source.annotation or "none", ""))
     for source in sources["evaluation"]:
-        known = (source.annotation or "nothing") + ("" if is_scored(source, configuration) else ", not scored")
-        rows.append(("evaluation", source.name, str(sum(source.blocks)), known, ""))
+        labels = (source.annotation or "none") + ("" if is_scored(source, configuration) else ", not scored")
+        rows.append(("evaluation", source.name, str(sum(source.blocks)), labels, ""))
     return _aligned(rows)
 
 

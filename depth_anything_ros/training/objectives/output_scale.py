@@ -57,20 +57,24 @@ def images_for_scale(training: Training) -> ScaleImages:
     If some sources have depth in meters, only their images are returned.
     """
     if training.validation is not None:
-        sources, found, kind = training.validation.sources, list(training.validation.samples_of_all()), "validation"
+        sources, chosen_samples, kind = (
+            training.validation.sources,
+            list(training.validation.samples_of_all()),
+            "validation",
+        )
     else:
         sources = training.sources["labeled"] or training.sources["unlabeled"]
         chosen = choose(sources, training.configuration.data.validation_images)
-        found = [
+        chosen_samples = [
             (number, sample) for number, indices in chosen.items() for sample in readable(sources[number], indices)
         ]
         if not training.sources["labeled"] and not training.configuration.carry_labels:
-            found = [
-                (number, replace(sample, inverse_depth=None)) for number, sample in found
+            chosen_samples = [
+                (number, replace(sample, inverse_depth=None)) for number, sample in chosen_samples
             ]  # the teacher labels them
         kind = "training"
     metric = {number for number, source in enumerate(sources) if source.is_metric}
-    return ScaleImages(kind, [one for one in found if not metric or one[0] in metric], bool(metric))
+    return ScaleImages(kind, [one for one in chosen_samples if not metric or one[0] in metric], bool(metric))
 
 
 def has_depth(sample: Sample) -> bool:

@@ -39,8 +39,8 @@ def multi_scale_scores(network: nn.Module, training: Training) -> Scores:
         return {}
     samples = track(validation.samples_of_all(), "several scales", "images", validation.count)
     with fabric.autocast():
-        found = scores_by_source(_several_scales(network, training), samples, training.scoring)
-    return {f"{name}_multi_scale": value for name, value in mean_scores(list(found.values())).items()}
+        by_source = scores_by_source(_several_scales(network, training), samples, training.scoring)
+    return {f"{name}_multi_scale": value for name, value in mean_scores(list(by_source.values())).items()}
 
 
 class Evaluation(NamedTuple):
@@ -65,7 +65,7 @@ def evaluation_scores(network: nn.Module, training: Training) -> Evaluation:
     predictors = {"": predictor(network.to(fabric.device), fabric.device, configuration.scored_size)}
     if configuration.segmentation is not None:
         predictors["_multi_scale"] = _several_scales(network, training)
-    found, left_out = {}, 0
+    by_label, left_out = {}, 0
     for label, source in zip(distinct([source.name for source in sources]), sources, strict=True):
         images = sum(source.blocks)
         samples = track(readable(source), f"evaluation on {label}", "images", images)
@@ -73,10 +73,10 @@ def evaluation_scores(network: nn.Module, training: Training) -> Evaluation:
             scores, read = _scores_of(predictors, samples, training.scoring)
         left_out += images - read
         if scores:
-            found[label] = scores
+            by_label[label] = scores
         else:
             log.warning("evaluation on %s: none of its images has labels that can be scored", label)
-    return Evaluation(found, left_out)
+    return Evaluation(by_label, left_out)
 
 
 def _scores_of(predictors: Mapping[str, Predictor], samples: Iterable[Sample], scoring: Scoring) -> tuple[Scores, int]:
