@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 import random
 
+from depth_anything_ros.synthetic.appearance import Sky
 from depth_anything_ros.synthetic.layout_rooms import looking
 from depth_anything_ros.synthetic.palette import Palette
 from depth_anything_ros.synthetic.people import animal, person
-from depth_anything_ros.synthetic.scene import Scene, Sky, View
+from depth_anything_ros.synthetic.scene import Scene, View
 
 
 def weather(scene: Scene, rng: random.Random) -> None:

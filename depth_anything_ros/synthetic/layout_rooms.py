@@ -10,8 +10,9 @@ import math
 import random
 
 from depth_anything_ros.synthetic import furniture
+from depth_anything_ros.synthetic.appearance import Sky
 from depth_anything_ros.synthetic.palette import Palette
-from depth_anything_ros.synthetic.scene import Scene, Sky, View
+from depth_anything_ros.synthetic.scene import Scene, View
 
 WALL_THICKNESS = 0.12
 

@@ -7,11 +7,7 @@ from __future__ import annotations
 
 from math import cos, exp, inf, pi, sin, sqrt
 
-from depth_anything_ros.synthetic.compilation import compiled
-from depth_anything_ros.synthetic.hierarchy import closest_hit
-from depth_anything_ros.synthetic.noise import fractal2, hashed
-from depth_anything_ros.synthetic.primitives import TINT
-from depth_anything_ros.synthetic.scene import (
+from depth_anything_ros.synthetic.appearance import (
     BACKDROP,
     BOUNCE,
     CLOUD_COVER,
@@ -24,6 +20,10 @@ from depth_anything_ros.synthetic.scene import (
     SUN_COLOR,
     ZENITH,
 )
+from depth_anything_ros.synthetic.compilation import compiled
+from depth_anything_ros.synthetic.hierarchy import closest_hit
+from depth_anything_ros.synthetic.noise import fractal2, hashed
+from depth_anything_ros.synthetic.primitives import TINT
 
 
 @compiled

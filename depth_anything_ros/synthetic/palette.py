@@ -6,7 +6,8 @@ import colorsys
 import random
 
 from depth_anything_ros.synthetic import textures
-from depth_anything_ros.synthetic.scene import Color, Material, Scene
+from depth_anything_ros.synthetic.appearance import Color, Material
+from depth_anything_ros.synthetic.scene import Scene
 
 
 class Palette:

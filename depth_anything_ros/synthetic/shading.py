@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import inf, sqrt
 
+from depth_anything_ros.synthetic.appearance import EMISSION, GLOSS, HAZE, MIRROR, SPECULAR, SUN, SUN_COLOR, VISIBILITY
 from depth_anything_ros.synthetic.compilation import compiled
 from depth_anything_ros.synthetic.hierarchy import closest_hit
 from depth_anything_ros.synthetic.lighting import ambient, clear_air, sky_color
@@ -16,7 +17,6 @@ from depth_anything_ros.synthetic.primitives import (
     local_point,
     surface_coordinates,
 )
-from depth_anything_ros.synthetic.scene import EMISSION, GLOSS, HAZE, MIRROR, SPECULAR, SUN, SUN_COLOR, VISIBILITY
 from depth_anything_ros.synthetic.textures import surface_color
 
 

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from math import cos, floor, log2, sin
 
-from depth_anything_ros.synthetic.compilation import compiled
-from depth_anything_ros.synthetic.noise import fractal2, fractal3, hashed, noise2, visible
-from depth_anything_ros.synthetic.scene import (
+from depth_anything_ros.synthetic.appearance import (
     ANGLE,
     ASPECT,
     BOTTOM,
@@ -26,6 +24,8 @@ from depth_anything_ros.synthetic.scene import (
     TOP,
     VARIATION,
 )
+from depth_anything_ros.synthetic.compilation import compiled
+from depth_anything_ros.synthetic.noise import fractal2, fractal3, hashed, noise2, visible
 
 PLAIN, SOLID, STAINED, WOOD, BRICK, TILE, CHECKER, STRIPES = range(8)
 PICTURE, FACADE, SPECKLE, WEAVE, LEAVES, MARBLE, SPINES, WRITING = range(8, 16)

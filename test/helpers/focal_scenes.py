@@ -15,7 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.images.resizing import resize_map
 from depth_anything_ros.synthetic import pictures, textures, tracing
-from depth_anything_ros.synthetic.scene import Material, Scene, View
+from depth_anything_ros.synthetic.appearance import Material
+from depth_anything_ros.synthetic.scene import Scene, View
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelRecord
 
 STEP = 0.002

@@ -13,10 +13,11 @@ from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import scenes as scenes_command
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.synthetic import pictures, textures, tracing
+from depth_anything_ros.synthetic.appearance import Material
 from depth_anything_ros.synthetic.hierarchy import closest_hit
 from depth_anything_ros.synthetic.kinds import KINDS
 from depth_anything_ros.synthetic.render import render
-from depth_anything_ros.synthetic.scene import Material, Scene, View
+from depth_anything_ros.synthetic.scene import Scene, View
 from depth_anything_ros.visualization.captions import LINE
 
 WIDTH, HEIGHT = 64, 48

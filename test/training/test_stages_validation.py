@@ -133,7 +133,7 @@ def test_damaged_evaluation_image_is_counted(shards, tmp_path, capsys):
     assert set(result["evaluation"]) == {"one"}
     said = capsys.readouterr()
     assert "left out: 1 evaluation images that cannot be read" in said.err
-    assert re.search("evaluation +folder +2 +nothing, not scored", said.out)
+    assert re.search("evaluation +folder +2 +none, not scored", said.out)
 
 
 def test_metric_stage_skips_validation_without_unit(shards, tmp_path, capsys):
