@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import cv2
@@ -31,6 +32,8 @@ class DepthSettings:
         farthest: further limit of the cloud, meters.
         flying_threshold: for `FlyingPixelFilter`, whose pixels the cloud leaves out; 0 disables it.
         flying_in_depth: whether the depth leaves them out too.
+        local_factor: float32 (h, w) of any size, a factor of depth that varies over the image; None for none.
+        write_sigma: writes the standard deviation of depth (H, W) into an array (H, W), both in meters.
     """
 
     scale_model: str
@@ -43,14 +46,16 @@ class DepthSettings:
     farthest: float = np.inf
     flying_threshold: float = 0.0
     flying_in_depth: bool = False
+    local_factor: np.ndarray | None = None
+    write_sigma: Callable[[np.ndarray, np.ndarray], object] | None = None
 
 
 @dataclass(frozen=True)
 class DepthBuffers:
     """Buffers for the requested outputs of a frame, at the output's size (H, W); None if not requested.
 
-    ``inverse_depth``, ``depth`` and ``confidence`` are float32 (H, W), ``millimeters`` uint16 (H, W), ``color`` uint8
-    (H, W, 3) in BGR, ``points`` the cloud's bytes, colored or not as in `DepthSettings`.
+    ``inverse_depth``, ``depth``, ``sigma`` and ``confidence`` are float32 (H, W), ``millimeters`` uint16 (H, W),
+    ``color`` uint8 (H, W, 3) in BGR, ``points`` the cloud's bytes, colored or not as in `DepthSettings`.
     """
 
     inverse_depth: np.ndarray | None = None
@@ -59,6 +64,12 @@ class DepthBuffers:
     confidence: np.ndarray | None = None
     color: np.ndarray | None = None
     points: np.ndarray | None = None
+    sigma: np.ndarray | None = None
+
+    @property
+    def needs_depth(self) -> bool:
+        """Whether an output in meters is requested."""
+        return not all(buffer is None for buffer in (self.depth, self.millimeters, self.points, self.sigma))
 
     def __bool__(self) -> bool:
         return any(getattr(self, field.name) is not None for field in fields(self))
@@ -117,7 +128,7 @@ class FramePipeline:
                 np.copyto(outputs.confidence, np.float32(np.nan), where=invalid)
         if outputs.color is not None:
             self._draw(values, settings.scale_model, outputs.color)
-        if outputs.depth is None and outputs.millimeters is None and outputs.points is None:
+        if not outputs.needs_depth:
             return
         assert settings.scale is not None  # these outputs need one
         depth = outputs.depth
@@ -125,6 +136,11 @@ class FramePipeline:
             is_kept = outputs.inverse_depth is not None
             depth = self._scratch.get("depth", values.shape, np.float32) if is_kept else values
         output_to_depth(values, settings.scale_model, settings.scale, out=depth)
+        if settings.local_factor is not None:
+            factor = cv2.resize(settings.local_factor, depth.shape[::-1], interpolation=cv2.INTER_LINEAR)
+            np.multiply(depth, factor, out=depth)
+        if outputs.sigma is not None and settings.write_sigma is not None:
+            settings.write_sigma(depth, outputs.sigma)
         flying = None
         if settings.flying_threshold and (outputs.points is not None or settings.flying_in_depth):
             # Before the limits: a floor that leaves the range is no edge.

@@ -164,7 +164,8 @@ def sample(values: np.ndarray, pixels: np.ndarray, nearest_is_largest: bool) -> 
     is_inside = (u >= -0.5) & (u <= width - 0.5) & (v >= -0.5) & (v <= height - 0.5)
     left = np.clip(np.floor(u), 0, width - 1).astype(np.intp)
     top = np.clip(np.floor(v), 0, height - 1).astype(np.intp)
-    right, bottom = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
+    right = np.clip(np.ceil(u), 0, width - 1).astype(np.intp)  # of a whole number, the pixel itself
+    bottom = np.clip(np.ceil(v), 0, height - 1).astype(np.intp)
     corners = values[np.stack([top, top, bottom, bottom]), np.stack([left, right, left, right])]
     chosen = corners.max(axis=0) if nearest_is_largest else corners.min(axis=0)
     return np.where(is_inside, chosen.astype(np.float64), np.nan)

@@ -23,7 +23,7 @@ STRIDE = 4
 """Pixels of the depth map to one of the local correction."""
 
 Convert = Callable[[Camera, np.ndarray], References]
-"""Turns a measurement into references for a camera and a network's output."""
+"""Turns a measurement into references for a camera and a network's output. Raises `ValueError` or `LookupError`."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class MetricScale:
     def __init__(self, kind: ScaleKind, prior: Prior, max_delay: float = 0.1, is_local: bool = True) -> None:
         self.kind = kind
         self.tracker = ScaleTracker(kind, prior)
-        self._max_delay, self._is_local = max_delay, is_local
+        self._max_delay, self.is_local = max_delay, is_local
         self._lock = threading.Lock()
         self._waiting: dict[str, deque[tuple[float, Convert]]] = {}
 
@@ -101,8 +101,12 @@ class MetricScale:
         self.tracker.predict(time)
         used: list[tuple[References, ScaleFit]] = []
         problem = "no measurement has arrived" if self.tracker.state is None else ""
-        for convert in self._take(time):
-            known = convert(camera, values)
+        for source, convert in self._take(time):
+            try:
+                known = convert(camera, values)
+            except (ValueError, LookupError) as error:
+                problem = f"{source}: {error}"
+                continue
             result = self.tracker.measure(values, known) if len(known) else Refusal(f"{known.source} sees no surface")
             if isinstance(result, ScaleFit):
                 used.append((known, result))
@@ -115,19 +119,19 @@ class MetricScale:
             return FrameScale(state, True, max(time - state.measured, 0.0), problem)
         count = sum(int(result.inliers.sum()) for _, result in used)
         residual = used[-1][1].spread
-        factor = self._local_factor(values, state, used) if self._is_local else None
+        factor = self._local_factor(values, state, used) if self.is_local else None
         return FrameScale(state, False, 0.0, problem, count, residual, factor)
 
-    def _take(self, time: float) -> list[Convert]:
+    def _take(self, time: float) -> list[tuple[str, Convert]]:
         """Remove and return the measurement of each source that is closest to a time, if it is close enough."""
         taken = []
         with self._lock:
-            for waiting in self._waiting.values():
+            for source, waiting in self._waiting.items():
                 close = [item for item in waiting if abs(item[0] - time) <= self._max_delay]
                 if not close:
                     continue
                 best = min(close, key=lambda item: abs(item[0] - time))
-                taken.append(best[1])
+                taken.append((source, best[1]))
                 while waiting and waiting[0][0] <= best[0]:
                     waiting.popleft()
         return taken

@@ -13,9 +13,11 @@ from depth_anything_ros.postprocessing.depth_products import DepthSettings
 from depth_anything_ros.ros.depth_node.frame_scheduler import FrameScheduler
 from depth_anything_ros.ros.depth_node.frame_statistics import FrameStatistics
 from depth_anything_ros.ros.depth_node.frame_task import FrameSettings
+from depth_anything_ros.ros.depth_node.measured_scale import MeasuredScale
 from depth_anything_ros.ros.depth_node.outputs import DepthOutputs
 from depth_anything_ros.ros.depth_node.parameters import StreamParameters
 from depth_anything_ros.ros.depth_node.scale_choice import ScaleChoice, choose_scale
+from depth_anything_ros.ros.depth_node.scale_sources import ScaleSources
 from depth_anything_ros.ros.depth_node.stream_geometry import StreamGeometry
 from depth_anything_ros.ros.depth_node.stream_log import StreamLog
 from depth_anything_ros.ros.depth_node.worker import FrameProcessor
@@ -23,6 +25,7 @@ from depth_anything_ros.ros.io import camera_info_buffer
 from depth_anything_ros.ros.io.camera_info_buffer import Stamp
 from depth_anything_ros.ros.io.image_input import CameraFrame, ImageInput
 from depth_anything_ros.ros.io.intra_process import LocalImages
+from depth_anything_ros.ros.io.transforms import SensorTransforms
 from depth_anything_ros.ros.process.middleware import shared_memory_of
 from depth_anything_ros.runtime.estimator import Estimator
 
@@ -45,6 +48,8 @@ class CameraStream:
         transport: "raw" or "compressed".
         scheduler: where frames wait for the worker.
         local: the camera node of this process that the images come from, if any.
+        scale_sources: sensors that tell the scale.
+        extrinsics: where these sensors are; see `SensorTransforms`.
 
     Attributes:
         statistics: counts and times of the frames so far.
@@ -63,6 +68,8 @@ class CameraStream:
         transport: str,
         scheduler: FrameScheduler[CameraFrame],
         local: LocalImages | None = None,
+        scale_sources: tuple[str, ...] = (),
+        extrinsics: tuple[float, ...] = (),
     ) -> None:
         self.name = name
         self.statistics = FrameStatistics()
@@ -75,6 +82,8 @@ class CameraStream:
         )
         topic = None if local else self.input.image_topic.removesuffix("/compressed")
         self.geometry = StreamGeometry(self.input, self.log, topic)
+        transforms = SensorTransforms(node, extrinsics)
+        self._scale_sources = ScaleSources(node, prefix, scale_sources, transforms, lambda: self.parameters)
         self.processor = FrameProcessor(
             self.input,
             self._outputs,
@@ -120,15 +129,22 @@ class CameraStream:
 
     def set_model(self, estimator: Estimator) -> None:
         """Advertise the outputs of this model."""
+        self._scale_sources.close()
+        self.processor.measured = None
         with self._choosing:
             self._estimator = estimator
             self._choose_settings()
-        self._outputs.create(estimator.record.predicts_depth, estimator.gives_confidence)
+        scale = self.scale
+        is_measured = scale is not None and scale.state == "measured"
+        if is_measured:
+            self.processor.measured = MeasuredScale(self._scale_sources, estimator.record.scale_model)
+        self._outputs.create(estimator.record.predicts_depth, estimator.gives_confidence, is_measured)
 
     def release(self) -> None:
         """Remove all topics and forget the model."""
         self.set_active(False)
         self._outputs.destroy()
+        self._scale_sources.close()
         with self._choosing:
             self._estimator = None
             self.processor.reset()
@@ -155,7 +171,7 @@ class CameraStream:
         if self._estimator is None:
             return
         parameters, record = self.parameters, self._estimator.record
-        scale = choose_scale(parameters, record)
+        scale = choose_scale(parameters, record, self._scale_sources.names)
         if self.scale is None or scale.text != self.scale.text:
             if scale.is_warning:
                 self.log.warning(scale.text)

@@ -84,6 +84,8 @@ class DepthNode(LifecycleNode):
                 self._declared.image_transport,
                 self._scheduler,
                 local_images if name == "" else None,
+                self._declared.scale_sources,
+                self._declared.extrinsics,
             )
             for name in cameras
         }

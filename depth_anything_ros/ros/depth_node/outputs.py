@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -27,14 +28,17 @@ TOPICS = {
     "info": ("depth/camera_info", CameraInfo),
     "depth": ("depth/image_rect", Image),
     "millimeters": ("depth/image_raw", Image),
+    "sigma": ("depth/sigma", Image),
     "points": ("points", PointCloud2),
     "inverse_depth": ("inverse_depth/image", Image),
     "confidence": ("confidence/image", Image),
     "color": ("depth/image_color", Image),
 }
 """By the fields of `DepthBuffers`, in the order of publication: camera_info first, because consumers wait for it."""
-NEEDS_DEPTH = ("depth", "millimeters", "points")
-IMAGES = ("depth", "millimeters", "inverse_depth", "confidence", "color")
+SCALE = "scale"
+"""Topic of the scale that sensors tell."""
+NEEDS_DEPTH = ("depth", "millimeters", "points", "sigma")
+IMAGES = ("depth", "millimeters", "sigma", "inverse_depth", "confidence", "color")
 
 
 @dataclass(frozen=True)
@@ -62,21 +66,26 @@ class DepthOutputs:
     def __init__(self, node: Node, prefix: str, on_change: Callable[[], None]) -> None:
         self._node, self._prefix, self._on_change = node, prefix, on_change
         self._publishers: dict[str, Publisher] = {}
+        self._scale: Publisher | None = None
         self._poll: Any = None
 
-    def create(self, predicts_depth: bool, gives_confidence: bool) -> None:
+    def create(self, predicts_depth: bool, gives_confidence: bool, gives_sigma: bool) -> None:
         """Advertise the outputs of a model, and remove those of an earlier model.
 
         Args:
             predicts_depth: whether the model predicts depth, not inverse depth.
             gives_confidence: whether it predicts confidence.
+            gives_sigma: whether the error of depth is known.
         """
         absent = {"inverse_depth"} if predicts_depth else set()
         absent |= set() if gives_confidence else {"confidence"}
+        absent |= set() if gives_sigma else {"sigma"}
         for name in absent & self._publishers.keys():
             self._node.destroy_publisher(self._publishers.pop(name))
         for name in TOPICS.keys() - absent - self._publishers.keys():
             self._publishers[name] = self._create(*TOPICS[name])
+        if gives_sigma and self._scale is None:
+            self._scale = self._node.create_publisher(DiagnosticArray, self._prefix + SCALE, OUTPUT_QOS)
         if not HAS_MATCHED_EVENTS and self._poll is None:
             # Steady, because simulated time may stand still.
             self._poll = self._node.create_timer(POLL, self._on_change, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -104,6 +113,9 @@ class DepthOutputs:
         if self._poll is not None:
             self._node.destroy_timer(self._poll)
             self._poll = None
+        if self._scale is not None:
+            self._node.destroy_publisher(self._scale)
+            self._scale = None
         while self._publishers:
             self._node.destroy_publisher(self._publishers.popitem()[1])
 
@@ -145,3 +157,9 @@ class DepthOutputs:
                     publisher.publish(info)
             elif getattr(filled, name) is not None:
                 publisher.publish(getattr(messages, name).stamped(header))
+
+    def publish_scale(self, report: DiagnosticArray) -> None:
+        """Publish the scale of a frame, if sensors tell it."""
+        publisher = self._scale
+        if publisher is not None:
+            publisher.publish(report)

@@ -66,6 +66,8 @@ class Declaration:
             raise ValueError(f"{self.name} is {value!r}, must be one of {', '.join(self.choices)}")
 
 
+SCALE_SOURCES = ("ground_plane", "depth_image", "point_cloud", "laser_scan", "range")
+"""What ``scale.source`` may name."""
 _SIDES = (0, 16384)
 _LIVE, _CONFIGURE, _START = Acts.LIVE, Acts.CONFIGURE, Acts.START
 
@@ -161,6 +163,47 @@ DECLARATIONS = (
         "Metric models whose record names a focal length: multiply depth by the camera's focal length over the "
         "record's, both at the network's input; false: depth is correct only for a lens like that of the training.",
         _LIVE,
+    ),
+    Declaration(
+        "scale.source",
+        [""],
+        "Sensors that tell the scale: ground_plane, depth_image, point_cloud, laser_scan, range, several at once; one "
+        "empty name: none, only scale.a and scale.b.",
+        _START,
+    ),
+    Declaration(
+        "scale.nominal",
+        True,
+        "Relative models without any other scale: use the plausible, unmeasured scale of the model's record.",
+        _LIVE,
+    ),
+    Declaration(
+        "scale.hold",
+        1.0,
+        "Seconds that the scale is held without a measurement. After that the node publishes no depth until one comes.",
+        _LIVE,
+        (0.0, 3600.0),
+    ),
+    Declaration("scale.local", True, "Correct depth locally where the sensors support it.", _LIVE),
+    Declaration(
+        "scale.camera_height",
+        0.0,
+        "Source ground_plane: height of the camera above the ground in meters.",
+        _LIVE,
+        (0.0, 100.0),
+    ),
+    Declaration(
+        "scale.camera_pitch",
+        0.0,
+        "Source ground_plane without an IMU: angle by which the camera looks down, in degrees.",
+        _LIVE,
+        (-90.0, 90.0),
+    ),
+    Declaration(
+        "scale.extrinsics",
+        [0.0],
+        "Position and rotation of the sensor in the camera's optical frame: x, y, z, qx, qy, qz, qw; one 0.0: from TF.",
+        _START,
     ),
     Declaration("min_depth", 0.1, "Meters; anything closer becomes -Inf (REP 117).", _LIVE, (0.0, 1000.0)),
     Declaration("max_depth", 80.0, "Meters; anything farther becomes +Inf (REP 117).", _LIVE, (0.0, 100000.0)),

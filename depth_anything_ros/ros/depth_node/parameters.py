@@ -20,6 +20,7 @@ from depth_anything_ros.ros.depth_node.parameter_declarations import (
     BY_NAME,
     DECLARATIONS,
     PER_CAMERA,
+    SCALE_SOURCES,
     Acts,
     Declaration,
     declaration_of,
@@ -78,6 +79,11 @@ class StreamParameters:
     scale_a: float
     scale_b: float
     scale_focal_correction: bool
+    scale_nominal: bool
+    scale_hold: float
+    scale_local: bool
+    scale_camera_height: float
+    scale_camera_pitch: float
     min_depth: float
     max_depth: float
     max_rate: float
@@ -151,6 +157,8 @@ class DepthParameters:
         cameras: names of the cameras; one empty name for a single camera.
         streams: parameters of each camera by its name. A change replaces the whole dictionary.
         autostart, image_transport: as declared.
+        scale_sources: sensors that tell the scale.
+        extrinsics: of these sensors; empty for TF.
 
     Raises:
         ValueError: a value given at start is invalid. rclpy raises its own `ParameterException` for some.
@@ -166,6 +174,8 @@ class DepthParameters:
                 values[f"{camera}.{name}"] = _declare(node, BY_NAME[name], f"{camera}.{name}", values[name])
         self.autostart: bool = values["autostart"]
         self.image_transport: str = values["image_transport"]
+        self.scale_sources = check_scale_sources(values["scale.source"])
+        self.extrinsics = () if list(values["scale.extrinsics"]) == [0.0] else tuple(values["scale.extrinsics"])
         warn_of_unknown(node, others)
         self._changing = threading.Lock()
         self._values = self._at_start = values
@@ -217,6 +227,15 @@ def _declare(node: Node, declaration: Declaration, name: str, default: Any) -> A
     value = node.declare_parameter(name, default, declaration.descriptor()).value
     declaration.check(value)
     return value
+
+
+def check_scale_sources(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the sources of scale; one empty name means none. Raises `ValueError`, with the choices."""
+    named = tuple(filter(None, names))
+    for name in named:
+        if name not in SCALE_SOURCES:
+            raise ValueError(f"scale.source: {name!r} is no source; choose from {', '.join(SCALE_SOURCES)}")
+    return named
 
 
 def check_camera_names(names: Sequence[str]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from depth_anything_ros.postprocessing.scale import Scale
@@ -26,7 +27,8 @@ class ScaleChoice:
 
     Attributes:
         scale: None if no scale is known.
-        state: "metric", "uncorrected" (metric, but the correction for the lens is off), "set", "nominal" or "unknown".
+        state: "metric", "uncorrected" (metric, but the correction for the lens is off), "set", "measured" (by
+            sensors, for each frame), "nominal" or "unknown".
         text: the same in one line for the log.
         is_warning: whether that line is a warning.
         reference_focal: focal length of a metric model in pixels at its input, if each frame is corrected for its
@@ -45,13 +47,16 @@ class ScaleChoice:
         return self.state != "unknown"
 
 
-def choose_scale(parameters: StreamParameters, record: ModelRecord) -> ScaleChoice:
-    """Choose the scale: the one set, else the record's nominal one, else none. A metric model needs none.
+def choose_scale(parameters: StreamParameters, record: ModelRecord, sources: Sequence[str] = ()) -> ScaleChoice:
+    """Choose the scale: sensors, else the one set, else the record's nominal one, else none. A metric model needs none.
 
     Args:
         parameters: the camera's parameters.
         record: describes the model.
+        sources: sensors that tell the scale.
     """
+    if sources and not record.is_metric:
+        return ScaleChoice(None, "measured", f"depth is in meters, scaled by {' and '.join(sources)}")
     if record.is_metric:
         return _metric(parameters.scale_focal_correction, record)
     formula = FORMULAS[record.scale_model]
@@ -64,7 +69,7 @@ def choose_scale(parameters: StreamParameters, record: ModelRecord) -> ScaleChoi
         text = f"scale set: a = {a:g}, b = {b:g}"
         return ScaleChoice(Scale(a, b), "set", text + _NEGATIVE * is_negative, is_warning=is_negative)
     missing = f"{_HALF_A_SCALE}; " if any(given) and record.scale_model != "depth_scale" else ""
-    if record.nominal_scale is None:
+    if record.nominal_scale is None or not parameters.scale_nominal:
         return ScaleChoice(None, "unknown", missing + _no_scale(record, formula), is_warning=True)
     scale = Scale(*record.nominal_scale)
     text = (

@@ -25,6 +25,7 @@ from depth_anything_ros.postprocessing.scale import Scale, focal_gain
 from depth_anything_ros.ros.depth_node.frame_scheduler import FrameScheduler
 from depth_anything_ros.ros.depth_node.frame_statistics import FrameStatistics
 from depth_anything_ros.ros.depth_node.frame_task import FrameSettings, Task
+from depth_anything_ros.ros.depth_node.measured_scale import MeasuredScale
 from depth_anything_ros.ros.depth_node.message_size import large_cloud_advice
 from depth_anything_ros.ros.depth_node.outputs import DepthOutputs
 from depth_anything_ros.ros.depth_node.parameters import StreamParameters
@@ -180,6 +181,7 @@ class FrameProcessor:
     Attributes:
         settings: settings of the next frame, None without a model. They are replaced as a whole, because the worker may
             be starting a frame.
+        measured: the scale by sensors, if there are any.
         focal_gain: the factor that corrected the latest frame's meters for its lens; None if there was no correction.
     """
 
@@ -195,6 +197,7 @@ class FrameProcessor:
     ) -> None:
         self.settings: FrameSettings | None = None
         self.focal_gain: float | None = None
+        self.measured: MeasuredScale | None = None
         self._images, self._outputs, self._geometry = images, outputs, geometry
         self._statistics, self._log, self._clock = statistics, log, clock
         self._shared_memory = shared_memory
@@ -204,7 +207,7 @@ class FrameProcessor:
 
     def reset(self) -> None:
         """Free all buffers and forget the settings. Only while the worker is stopped."""
-        self.settings, self.focal_gain = None, None
+        self.settings, self.focal_gain, self.measured = None, None, None
         self._messages, self._pipeline, self._decoder = None, FramePipeline(), ImageDecoder()
         self._scratch.clear()
 
@@ -260,10 +263,13 @@ class FrameProcessor:
             network_size: (height, width) of the network's input.
             model_seconds: how long the model took.
         """
-        settings = self._correct_for_lens(task, network_size)
+        settings, outputs = self._scaled(task, network_size)
+        if not outputs and task.info is None:
+            self._statistics.drop("no scale", self.scale_problem)
+            return
         reach = reach_of(task.size, network_size)
-        self._pipeline.derive(task.values, task.rgb, task.camera, task.valid, reach, settings, task.outputs)
-        self._outputs.publish(task.frame.header, task.messages, task.outputs, task.info)
+        self._pipeline.derive(task.values, task.rgb, task.camera, task.valid, reach, settings, outputs)
+        self._outputs.publish(task.frame.header, task.messages, outputs, task.info)
         seconds, nanoseconds = task.frame.stamp
         age = 1e-9 * (self._clock.now().nanoseconds - nanoseconds) - seconds
         has_stamp = (seconds, nanoseconds) != (0, 0)
@@ -326,6 +332,22 @@ class FrameProcessor:
         rectified = self._scratch.get("rectified", raw.shape)
         rectifier.remap(raw, rectified)
         return as_rgb(rectified, order)
+
+    @property
+    def scale_problem(self) -> str:
+        """Why sensors give no scale; "" if they do, or if there are none."""
+        latest = None if self.measured is None else self.measured.latest
+        return "" if latest is None else latest.problem
+
+    def _scaled(self, task: Task, network_size: tuple[int, int]) -> tuple[DepthSettings, DepthBuffers]:
+        """Return the frame's depth settings, and the outputs that can be filled: without a scale, none in meters."""
+        if self.measured is None:
+            return self._correct_for_lens(task, network_size), task.outputs
+        settings = self.measured.settings_for(task)
+        self._outputs.publish_scale(self.measured.report(task.frame.header, task.settings.parameters.scale_hold))
+        if settings is not None:
+            return settings, task.outputs
+        return task.settings.depth, replace(task.outputs, depth=None, millimeters=None, points=None, sigma=None)
 
     def _correct_for_lens(self, task: Task, network_size: tuple[int, int]) -> DepthSettings:
         """Return the frame's depth settings, with the meters of a metric model corrected for the camera's lens."""

@@ -90,6 +90,11 @@ class OutputMessages:
         return ReusableImage("16UC1", self.height, self.width)
 
     @cached_property
+    def sigma(self) -> ReusableImage:
+        """Standard deviation of depth in meters, 32FC1."""
+        return ReusableImage("32FC1", self.height, self.width)
+
+    @cached_property
     def inverse_depth(self) -> ReusableImage:
         """The unscaled output of a relative model, 32FC1."""
         return ReusableImage("32FC1", self.height, self.width)

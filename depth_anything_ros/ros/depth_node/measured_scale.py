@@ -1,0 +1,118 @@
+"""The scale of each frame as the sensors tell it, and its report."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import partial
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from std_msgs.msg import Header
+
+from depth_anything_ros.postprocessing.depth_products import DepthSettings
+from depth_anything_ros.ros.depth_node.frame_task import Task
+from depth_anything_ros.ros.depth_node.scale_sources import ScaleSources, seconds_of
+from depth_anything_ros.scale.fit import KINDS, Prior
+from depth_anything_ros.scale.metric_scale import FrameScale, MetricScale
+from depth_anything_ros.scale.uncertainty import depth_sigma
+
+PRIOR_SHIFT_SIGMA = 0.1
+"""1/meters for inverse depth, meters for depth: what is known of the shift before any measurement."""
+
+
+class MeasuredScale:
+    """Scales the frames of one camera by its sensors.
+
+    Args:
+        sources: the sensors; they are opened here.
+        scale_model: one of `zoo.record.SCALES`.
+
+    Attributes:
+        latest: the scale of the latest frame.
+    """
+
+    def __init__(self, sources: ScaleSources, scale_model: str) -> None:
+        self.latest: FrameScale | None = None
+        self._kind = KINDS[scale_model]
+        self._sources = sources
+        self._metric = MetricScale(self._kind, Prior(b_sigma=PRIOR_SHIFT_SIGMA))
+        sources.open(self._metric)
+
+    def settings_for(self, task: Task) -> DepthSettings | None:
+        """Return the depth settings of a frame; None if it has no scale, and so no depth. For the worker's thread."""
+        parameters, depth = task.settings.parameters, task.settings.depth
+        if task.camera is None:
+            self.latest = FrameScale(None, True, math.inf, "there is no camera_info")
+            return None
+        self._metric.is_local = parameters.scale_local
+        self._sources.begin_frame(task.frame.header, self._kind.sign < 0)
+        self.latest = found = self._metric.update(task.values, task.camera, seconds_of(task.frame.header))
+        if found.state is None or found.age > parameters.scale_hold:
+            return None
+        write = partial(_write_sigma, kind=self._kind, found=found)
+        return replace(depth, scale=found.scale, local_factor=found.factor, write_sigma=write)
+
+    def reset(self) -> None:
+        """Forget the scale; the next measurement starts again."""
+        self._metric.reset()
+
+    def report(self, header: Header, hold: float) -> DiagnosticArray:
+        """Return the message of the topic ``scale`` for the latest frame.
+
+        Args:
+            header: of the image.
+            hold: seconds that a scale is held.
+        """
+        status = scale_status(self.latest, self._kind_sigma(), hold)
+        return DiagnosticArray(header=header, status=[status])
+
+    def _kind_sigma(self) -> float:
+        found = self.latest
+        return math.inf if found is None or found.state is None else found.state.sigma(self._kind)
+
+
+def scale_state(found: FrameScale | None, hold: float) -> str:
+    """Return "measured", "held", "lost" or "none".
+
+    Args:
+        found: the scale of a frame.
+        hold: seconds that a scale is held.
+    """
+    if found is None or found.state is None:
+        return "none"
+    if not found.is_held:
+        return "measured"
+    return "held" if found.age <= hold else "lost"
+
+
+def scale_status(found: FrameScale | None, sigma: float, hold: float) -> DiagnosticStatus:
+    """Return the scale in a standard message: the state, and the numbers as values.
+
+    Args:
+        found: the scale of a frame.
+        sigma: relative standard deviation of a typical depth.
+        hold: seconds that a scale is held.
+    """
+    name = scale_state(found, hold)
+    values = {"state": name}
+    if found is not None and found.state is not None:
+        state = found.state
+        values |= {
+            "a": f"{math.exp(state.log_a):.6g}",
+            "b": f"{state.b:.6g}",
+            "sigma": f"{sigma:.4g}",
+            "inliers": str(found.references),
+            "residual": f"{found.residual:.4g}",
+            "age": f"{found.age:.3f}",
+            "source": state.source,
+        }
+    problem = "" if found is None else found.problem
+    level = DiagnosticStatus.OK if name in ("measured", "held") and not problem else DiagnosticStatus.WARN
+    pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
+    return DiagnosticStatus(level=level, name="scale", message=problem or name, values=pairs)
+
+
+def _write_sigma(depth: object, out: object, *, kind: object, found: FrameScale) -> None:
+    """Write the error of depth; see `depth_sigma`."""
+    assert found.state is not None  # only frames with a scale have depth
+    depth_sigma(depth, kind, found.state, found.residual, out)  # type: ignore[arg-type]

@@ -1,0 +1,201 @@
+"""Subscriptions to the sensors that tell the scale: each message becomes a measurement of the camera's metric scale."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CameraInfo, Image, Imu, LaserScan, PointCloud2, Range
+from std_msgs.msg import Header
+
+from depth_anything_ros.geometry.camera import Camera
+from depth_anything_ros.geometry.transform import Transform
+from depth_anything_ros.ros.depth_node.parameters import StreamParameters
+from depth_anything_ros.ros.io.reference_messages import ReferenceMessageError, camera_of, depth_of, points_of, up_of
+from depth_anything_ros.ros.io.transforms import SensorTransforms
+from depth_anything_ros.scale.ground import from_ground
+from depth_anything_ros.scale.metric_scale import MetricScale
+from depth_anything_ros.scale.projected import from_depth_image, from_points, from_scan
+from depth_anything_ros.scale.range_sensor import from_range
+from depth_anything_ros.scale.references import References
+
+DEPTH, DEPTH_INFO = "scale/depth/image_rect", "scale/depth/camera_info"
+TOPICS: dict[str, tuple[tuple[str, type], ...]] = {
+    "depth_image": ((DEPTH, Image), (DEPTH_INFO, CameraInfo)),
+    "point_cloud": (("scale/points", PointCloud2),),
+    "laser_scan": (("scale/scan", LaserScan),),
+    "range": (("scale/range", Range),),
+    "ground_plane": (("scale/imu", Imu),),
+}
+"""The topics of each source, after the camera's prefix."""
+LEVEL_UP = np.array([0.0, -1.0, 0.0])
+"""Opposite to gravity in the optical frame of a level camera."""
+IMU_AGE = 0.5
+"""Seconds after which a message of the IMU is too old to tell the direction of gravity."""
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """What a measurement needs to know of the frame that it is used for."""
+
+    header: Header
+    nearest_is_largest: bool
+
+
+class ScaleSources:
+    """The sensors that tell one camera's scale.
+
+    Args:
+        node: the node that subscribes.
+        prefix: prefix of the topics: "" or "NAME/".
+        names: the sources; keys of `TOPICS`.
+        transforms: finds where a sensor is.
+        parameters: returns the camera's parameters.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        prefix: str,
+        names: tuple[str, ...],
+        transforms: SensorTransforms,
+        parameters: Callable[[], StreamParameters],
+    ) -> None:
+        self.names = names
+        self._node, self._prefix, self._transforms, self._parameters = node, prefix, transforms, parameters
+        self._subscriptions: list[Subscription] = []
+        self._metric: MetricScale | None = None
+        self._frame: _Frame | None = None
+        self._depth_info: CameraInfo | None = None
+        self._imu: Imu | None = None
+
+    def open(self, metric: MetricScale) -> None:
+        """Subscribe, and give measurements to a metric scale."""
+        self._metric = metric
+        handlers: dict[type, Callable[[Any], None]] = {
+            Image: self._on_depth,
+            CameraInfo: self._on_depth_info,
+            PointCloud2: self._on_points,
+            LaserScan: self._on_scan,
+            Range: self._on_range,
+            Imu: self._on_imu,
+        }
+        for name in self.names:
+            for topic, kind in TOPICS.get(name, ()):
+                subscription = self._node.create_subscription(
+                    kind, self._prefix + topic, handlers[kind], qos_profile_sensor_data
+                )
+                self._subscriptions.append(subscription)
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        while self._subscriptions:
+            self._node.destroy_subscription(self._subscriptions.pop())
+        self._metric = self._frame = None
+
+    def begin_frame(self, header: Header, nearest_is_largest: bool) -> None:
+        """Prepare for a frame. For the worker's thread, before the metric scale is updated.
+
+        Args:
+            header: of the image.
+            nearest_is_largest: whether the model predicts inverse depth.
+        """
+        self._frame = _Frame(header, nearest_is_largest)
+        if "ground_plane" in self.names and self._metric is not None:
+            time = seconds_of(header)
+            self._metric.add("ground_plane", time, lambda camera, values: self._ground(camera, time))
+
+    def _add(self, source: str, header: Header, convert: Callable[[Camera, np.ndarray, Transform], References]) -> None:
+        if self._metric is None:
+            return
+
+        def in_camera(camera: Camera, values: np.ndarray) -> References:
+            assert self._frame is not None  # the worker has begun a frame
+            return convert(camera, values, self._transforms.to_camera(header, self._frame.header))
+
+        self._metric.add(source, seconds_of(header), in_camera)
+
+    def _on_depth_info(self, info: CameraInfo) -> None:
+        self._depth_info = info
+
+    def _on_depth(self, image: Image) -> None:
+        def convert(camera: Camera, _: np.ndarray, transform: Transform) -> References:
+            if self._depth_info is None:
+                raise ReferenceMessageError(f"no message on {self._node.resolve_topic_name(self._prefix + DEPTH_INFO)}")
+            depth_camera = camera_of(self._depth_info)
+            depth = depth_of(image)
+            if depth.shape != (depth_camera.height, depth_camera.width):
+                raise ReferenceMessageError(
+                    f"the depth image is {image.width}x{image.height}, its camera_info {depth_camera.width}x"
+                    f"{depth_camera.height}"
+                )
+            time = seconds_of(image.header)
+            return from_depth_image(depth, depth_camera, camera, transform, time=time)
+
+        self._add("depth_image", image.header, convert)
+
+    def _on_points(self, cloud: PointCloud2) -> None:
+        self._add(
+            "point_cloud",
+            cloud.header,
+            lambda camera, _, transform: from_points(
+                transform.apply(points_of(cloud)), camera, time=seconds_of(cloud.header)
+            ),
+        )
+
+    def _on_scan(self, scan: LaserScan) -> None:
+        self._add(
+            "laser_scan",
+            scan.header,
+            lambda camera, _, transform: from_scan(
+                np.asarray(scan.ranges),
+                scan.angle_min,
+                scan.angle_increment,
+                transform,
+                camera,
+                (scan.range_min, scan.range_max),
+                time=seconds_of(scan.header),
+            ),
+        )
+
+    def _on_range(self, measured: Range) -> None:
+        def convert(camera: Camera, values: np.ndarray, transform: Transform) -> References:
+            assert self._frame is not None  # the worker has begun a frame
+            return from_range(
+                measured.range,
+                measured.field_of_view,
+                transform,
+                camera,
+                values,
+                self._frame.nearest_is_largest,
+                (measured.min_range, measured.max_range),
+                time=seconds_of(measured.header),
+            )
+
+        self._add("range", measured.header, convert)
+
+    def _on_imu(self, imu: Imu) -> None:
+        self._imu = imu
+
+    def _ground(self, camera: Camera, time: float) -> References:
+        """Return references on the ground, with gravity from the IMU, or from the camera's pitch without one."""
+        parameters, imu = self._parameters(), self._imu
+        if parameters.scale_camera_height <= 0:
+            raise ReferenceMessageError("set scale.camera_height to the camera's height above the ground")
+        pitch = math.radians(parameters.scale_camera_pitch)
+        up = np.array([0.0, -math.cos(pitch), -math.sin(pitch)])
+        if imu is not None and abs(seconds_of(imu.header) - time) < IMU_AGE:
+            assert self._frame is not None  # the worker has begun a frame
+            up = self._transforms.to_camera(imu.header, self._frame.header).rotation @ up_of(imu)
+        return from_ground(camera, up, parameters.scale_camera_height, time=time)
+
+
+def seconds_of(header: Header) -> float:
+    """Return the stamp of a header in seconds."""
+    return header.stamp.sec + 1e-9 * header.stamp.nanosec
