@@ -16,7 +16,8 @@ from rclpy.validate_full_topic_name import validate_full_topic_name
 from rclpy.validate_namespace import validate_namespace
 from rclpy.validate_topic_name import validate_topic_name
 
-from depth_anything_ros.ros.depth_node.parameter_declarations import DECLARATIONS
+from depth_anything_ros.ros.depth_node.parameter_declarations import DECLARATIONS, SCALE_SOURCES
+from depth_anything_ros.ros.depth_node.parameters import check_scale_sources
 from depth_anything_ros.system.package_share import PACKAGE, share_directory
 
 BOOLEANS = ("true", "false")
@@ -86,6 +87,12 @@ RUNNING_CAMERA = (
         "whether the images are rectified; false: raw, rectified by the node; auto (default): the topic name decides",
         ("", "auto", *BOOLEANS),
     ),
+    Argument(
+        "scale",
+        "",
+        "sensors that give a relative model its scale, separated by commas: " + ", ".join(SCALE_SOURCES),
+    ),
+    Argument("camera_height", "", "for scale:=ground_plane: meters between the ground and the camera"),
     Argument("respawn", "false", "restart depth_node when it ends, instead of ending the launch", BOOLEANS),
 )
 """For launch files that start no camera."""
@@ -118,6 +125,30 @@ def given(context: LaunchContext, parameters: Mapping[str, type]) -> dict[str, s
 
     values = {name: value_of(context, name) for name in parameters}
     return {name: read(name, value) for name, value in values.items() if value}
+
+
+def scale_parameters(context: LaunchContext) -> dict[str, list[str] | float]:
+    """Return the parameters of the arguments ``scale`` and ``camera_height``.
+
+    Raises:
+        ValueError: a source is unknown, or the height is not a positive number.
+    """
+    parameters: dict[str, list[str] | float] = {}
+    if sources := [name.strip() for name in value_of(context, "scale").split(",") if name.strip()]:
+        try:
+            check_scale_sources(sources)
+        except ValueError as error:
+            raise ValueError(f"scale:={','.join(sources)}: {error}") from error
+        parameters["scale.source"] = sources
+    if height := value_of(context, "camera_height"):
+        try:
+            meters = float(height)
+        except ValueError:
+            raise ValueError(f"camera_height:={height} is not a number of meters") from None
+        if not meters > 0:
+            raise ValueError(f"camera_height:={height} must be positive")
+        parameters["scale.camera_height"] = meters
+    return parameters
 
 
 def full_name(context: LaunchContext, node: str) -> str:

@@ -34,6 +34,7 @@ from depth_anything_ros.ros.launch_arguments import (
     full_name,
     given,
     is_true,
+    scale_parameters,
     value_of,
 )
 from depth_anything_ros.ros.parameter_files import PARAMETERS, ParameterFileError, is_read, section_keys, unread
@@ -148,7 +149,8 @@ def depth_of_running_cameras(
         remappings: topic remappings of the node.
         parameters: parameters in addition to the launch arguments.
     """
-    values = {**given(context, DEPTH_PARAMETERS | {"image_transport": str, "rectified": str}), **parameters}
+    own = given(context, DEPTH_PARAMETERS | {"image_transport": str, "rectified": str})
+    values = {**own, **scale_parameters(context), **parameters}
     files = parameter_files(context, ["depth_node"])
     return our_node(context, "depth_node", files, {"depth_node": values}, remappings, is_true(context, "respawn"))
 

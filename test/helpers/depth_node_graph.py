@@ -174,7 +174,7 @@ def node_and_client(context: Context) -> Iterator[Callable[..., tuple[DepthNode,
         shared = {"context": context, "namespace": namespace}
         overrides = [
             Parameter(name.replace("__", ".").format(namespace=namespace), value=value)
-            for name, value in parameters.items()
+            for name, value in {"scale__nominal": True, **parameters}.items()
         ]
         rules = [word.format(namespace=namespace) for rule in remap for word in ("-r", rule)]
         node = DepthNode(

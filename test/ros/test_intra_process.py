@@ -79,7 +79,8 @@ def pair(context, tmp_path: Path) -> Iterator[Pair]:
     assert cv2.imwrite(str(folder / "one.png"), picture(24, 30)[..., ::-1])
     images, shared = LocalImages(), {"context": context, "namespace": f"/local_{id(tmp_path)}"}
     model = write_red_model(tmp_path / "red.onnx", (24, 30), nominal_scale=(1.0, 0.1))
-    depth = DepthNode(Estimator(model, threads=1), images, **shared)
+    nominal = Parameter("scale.nominal", value=True)
+    depth = DepthNode(Estimator(model, threads=1), images, parameter_overrides=[nominal], **shared)
     depth.start()
     parameters = {"source": str(folder), "frame_rate": 50.0, "loop": True, "frame_id": "eye", "wait_for_subscribers": 0}
     overrides = [Parameter(name, value=value) for name, value in parameters.items()]

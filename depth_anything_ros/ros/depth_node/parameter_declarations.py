@@ -173,8 +173,9 @@ DECLARATIONS = (
     ),
     Declaration(
         "scale.nominal",
-        True,
-        "Relative models without any other scale: use the plausible, unmeasured scale of the model's record.",
+        False,
+        "Relative models without any other scale: use the plausible, unmeasured scale of the model's record. Do not "
+        "drive by it.",
         _LIVE,
     ),
     Declaration(
