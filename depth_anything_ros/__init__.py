@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from depth_anything_ros.api.train import TrainingResult, train
     from depth_anything_ros.evaluation.run import Evaluation
     from depth_anything_ros.geometry.camera import Camera
-    from depth_anything_ros.postprocessing.scale import Scale
+    from depth_anything_ros.postprocessing.meters import Scale
     from depth_anything_ros.runtime.errors import ModelError
 
 __version__ = "0.1.0"

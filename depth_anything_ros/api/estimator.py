@@ -17,7 +17,7 @@ from depth_anything_ros.export.prepare import prepare_model
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.images.frame_reader import list_sources, read_frames
 from depth_anything_ros.images.resizing import resized_image
-from depth_anything_ros.postprocessing.scale import Scale, focal_gain, output_to_depth
+from depth_anything_ros.postprocessing.meters import Scale, focal_gain, output_to_depth
 from depth_anything_ros.runtime import estimator as runtime
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.system.atomic_file import describe_error

@@ -14,7 +14,7 @@ from depth_anything_ros.api.point_cloud import PointCloud, point_cloud_of
 from depth_anything_ros.api.scales import UNITS, KnownDepth, ScaleLike, known_depth, scale_for
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.postprocessing.flying_pixels import FlyingPixelFilter, reach_of
-from depth_anything_ros.postprocessing.scale import Scale, fit_scale, focal_gain, output_to_depth
+from depth_anything_ros.postprocessing.meters import Scale, fit_scale, focal_gain, output_to_depth
 from depth_anything_ros.system.extras import require
 from depth_anything_ros.visualization.colormap import colorize, depth_to_nearness
 from depth_anything_ros.zoo.record import ModelRecord

@@ -13,7 +13,7 @@ import numpy as np
 from depth_anything_ros.api.cameras import CameraLike
 from depth_anything_ros.api.prediction import Prediction
 from depth_anything_ros.api.scales import ScaleLike
-from depth_anything_ros.postprocessing.scale import depth_to_millimeters
+from depth_anything_ros.postprocessing.meters import depth_to_millimeters
 from depth_anything_ros.system.atomic_file import atomic_path, atomic_write
 from depth_anything_ros.system.did_you_mean import did_you_mean
 from depth_anything_ros.system.extras import require

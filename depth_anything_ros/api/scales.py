@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from depth_anything_ros.postprocessing.scale import Scale
+from depth_anything_ros.postprocessing.meters import Scale
 from depth_anything_ros.zoo.record import ModelRecord
 
 ScaleLike = Scale | tuple[float, float] | Literal["nominal"] | None

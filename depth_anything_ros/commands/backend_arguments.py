@@ -31,7 +31,8 @@ def add_backend_arguments(parser: argparse.ArgumentParser, record: bool = True) 
         type=parse.precision,
         default="auto",
         metavar="P",
-        help=f"precision of the backend: auto (default), {', '.join(PRECISIONS)}; if the gate rejects it, fp32",
+        help=f"precision of the backend: auto (default), {', '.join(PRECISIONS)}; if the gate rejects it, the next "
+        "safer one is used",
     )
     parser.add_argument(
         "--threads", type=parse.at_least(1), metavar="N", help="threads of a CPU backend (default: its own choice)"

@@ -163,7 +163,8 @@ def _receive(arguments: argparse.Namespace, sample: DemoSource, folder: Path) ->
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     try:
         with NodeProcesses(folder) as processes:
-            processes.start("depth_node", ["-r", f"__ns:={namespace}", "-r", "image:=image_raw", "-p", "scale.nominal:=true", *depth])
+            nominal = ["-p", "scale.nominal:=true"]
+            processes.start("depth_node", ["-r", f"__ns:={namespace}", "-r", "image:=image_raw", *nominal, *depth])
             processes.start("camera_node", ["-r", f"__ns:={namespace}", *camera])
             client = Client(namespace)
             _wait(client, processes, arguments.frames)

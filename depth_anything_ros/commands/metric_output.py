@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from depth_anything_ros.api.cameras import read_camera
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.geometry.calibration import Calibration
-from depth_anything_ros.postprocessing.scale import Scale
+from depth_anything_ros.postprocessing.meters import Scale
 from depth_anything_ros.zoo.record import ModelRecord
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from depth_anything_ros.postprocessing.scale import Scale, fit_scale
+from depth_anything_ros.postprocessing.meters import Scale, fit_scale
 
 NEAREST = 1e-3
 """Meters. Predicted depth is clamped here, because the inverse of a smaller value means nothing."""

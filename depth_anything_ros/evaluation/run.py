@@ -19,7 +19,7 @@ from depth_anything_ros.evaluation.panels import FirstFrame
 from depth_anything_ros.evaluation.protocol import Region, ScoredModel, score_models
 from depth_anything_ros.evaluation.report import SetResult, json_report, markdown_report, mean_over_sets, text_report
 from depth_anything_ros.evaluation.scored_sets import EvaluationSet
-from depth_anything_ros.postprocessing.scale import focal_gain
+from depth_anything_ros.postprocessing.meters import focal_gain
 from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.system.atomic_file import atomic_write
 

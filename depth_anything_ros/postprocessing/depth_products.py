@@ -11,8 +11,8 @@ import numpy as np
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.images.resizing import resize_image
 from depth_anything_ros.postprocessing.flying_pixels import FlyingPixelFilter
+from depth_anything_ros.postprocessing.meters import Scale, depth_to_millimeters, limit_depth, output_to_depth
 from depth_anything_ros.postprocessing.point_cloud import write_point_cloud
-from depth_anything_ros.postprocessing.scale import Scale, depth_to_millimeters, limit_depth, output_to_depth
 from depth_anything_ros.system.array_pool import ArrayPool
 from depth_anything_ros.visualization.colormap import colorize, depth_to_nearness
 
@@ -75,7 +75,7 @@ class DepthBuffers:
         return any(getattr(self, field.name) is not None for field in fields(self))
 
 
-class FramePipeline:
+class DepthProducts:
     """Derives the requested outputs of a frame from a model's map. For one camera and one thread.
 
     It reuses its scratch arrays, so that a frame allocates none.

@@ -1,7 +1,7 @@
 """Flying pixels: points in the air between a near and a far surface, where network and resizing blur an edge.
 
-They mark free space as occupied in every map. Statistical filters on unorganized clouds must search for neighbors. On
-the grid of the depth map the neighbors are known, and a few passes over the image suffice.
+In a costmap or an occupancy map they mark free space as occupied. Statistical filters on unorganized clouds must search
+for neighbors. On the grid of the depth map the neighbors are known, and a few passes over the image suffice.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class FlyingPixelFilter:
         Args:
             depth: float32 (H, W) in meters. +Inf is infinitely far. NaN, -Inf and values that are not positive are
                 unknown: they do not fly, nor does a pixel whose test needs them.
-            threshold: minimum distance from both surfaces, relative to the pixel's own inverse depth.
+            threshold: the parameter flying_pixels.threshold: minimum distance from both surfaces, relative to the
+                pixel's own inverse depth.
             reach: number of map pixels per network pixel, at least 1.
 
         Raises:
@@ -132,7 +133,7 @@ def reach_of(size: tuple[int, int], network_size: tuple[int, int]) -> int:
 
     Args:
         size: (height, width) of the map.
-        network_size: (height, width) of the network's output.
+        network_size: (height, width) of the network's input.
     """
     return min(max(math.ceil(side / network) for side, network in zip(size, network_size, strict=True)), MAX_REACH)
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from depth_anything_ros.runtime import gate
-from depth_anything_ros.runtime.backends import rivals
 from depth_anything_ros.runtime.backends.interface import BackendChoice
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError, UnavailablePrecisionError
 from depth_anything_ros.runtime.measured_choice import KeptAnswers, Question, seconds_a_frame
 from depth_anything_ros.runtime.network import Network
+from depth_anything_ros.runtime.precision_choice import rivals
 
 OpenNetwork = Callable[[BackendChoice], Network]
 """Returns a choice's network after it has passed the gate. Raises `ModelError`."""

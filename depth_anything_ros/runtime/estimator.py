@@ -10,7 +10,7 @@ import numpy as np
 
 from depth_anything_ros.images.resizing import check_image
 from depth_anything_ros.runtime import gate
-from depth_anything_ros.runtime.backends import builds_for_minutes, check, choices, reads_weights
+from depth_anything_ros.runtime.backends import builds_for_minutes, check, reads_weights
 from depth_anything_ros.runtime.backends.interface import BuildOptions
 from depth_anything_ros.runtime.candidates import Candidates
 from depth_anything_ros.runtime.checked_networks import CheckedNetworks
@@ -29,6 +29,7 @@ from depth_anything_ros.runtime.model_files import (
     warn_of_maps,
 )
 from depth_anything_ros.runtime.network import Network
+from depth_anything_ros.runtime.precision_choice import choices
 from depth_anything_ros.system.lru_cache import LruCache
 from depth_anything_ros.zoo.record import ModelRecord
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from depth_anything_ros.postprocessing.scale import Scale
+from depth_anything_ros.postprocessing.meters import Scale
 from depth_anything_ros.scale.references import References
 
 MIN_SIGMA = 0.02

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from depth_anything_ros.geometry.camera import Camera
-from depth_anything_ros.postprocessing.scale import Scale
+from depth_anything_ros.postprocessing.meters import Scale
 from depth_anything_ros.scale.fit import Prior, Refusal, ScaleFit, ScaleKind, log_depth
 from depth_anything_ros.scale.references import References
 from depth_anything_ros.scale.shape import MIN_REFERENCES, LocalField

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from depth_anything_ros.postprocessing.scale import Scale
+from depth_anything_ros.postprocessing.meters import Scale
 from depth_anything_ros.scale.fit import Prior, Refusal, ScaleFit, ScaleKind, fit, log_depth, log_depth_gradient
 from depth_anything_ros.scale.references import References
 
@@ -109,7 +109,7 @@ class ScaleTracker:
 
         Args:
             values: float32 (H, W), the network's output now.
-            carried: the earlier metric depth as references in this frame; see `projected.from_depth_image`.
+            carried: the earlier metric depth as references in this frame; see `sensor_points.from_depth_image`.
             time: seconds.
             odometry_sigma: relative error of the distance traveled in between.
 

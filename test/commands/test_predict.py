@@ -21,8 +21,8 @@ from small_graphs import red_graph, relative_record, save_graph
 
 from depth_anything_ros.cli import main
 from depth_anything_ros.images.frame_reader import list_sources, read_frames
-from depth_anything_ros.runtime.backends import choices
 from depth_anything_ros.runtime.estimator import Estimator
+from depth_anything_ros.runtime.precision_choice import choices
 from depth_anything_ros.system.output_folder import PREDICTIONS
 
 SIZE = (24, 32)

@@ -45,7 +45,7 @@ from ros_messages import camera_info
 from depth_anything_ros.cli import main
 from depth_anything_ros.evaluation.scored_sets import SCORED_SETS
 from depth_anything_ros.geometry.camera import Camera
-from depth_anything_ros.postprocessing.scale import Scale, focal_gain, output_to_depth
+from depth_anything_ros.postprocessing.meters import Scale, focal_gain, output_to_depth
 from depth_anything_ros.ros.depth_node import diagnostics
 
 DEPTH = "depth/image_rect"

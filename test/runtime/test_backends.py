@@ -14,12 +14,13 @@ pytest.importorskip("onnx", reason="builds the graphs that are run")
 from small_graphs import open_graph, red_graph, relative_record, save_graph
 
 from depth_anything_ros.runtime import backends, cpu_features
-from depth_anything_ros.runtime.backends import BACKENDS, PRECISIONS, choices
+from depth_anything_ros.runtime.backends import BACKENDS, PRECISIONS
 from depth_anything_ros.runtime.backends.interface import BackendChoice
 from depth_anything_ros.runtime.cuda import driver as cuda_driver
 from depth_anything_ros.runtime.errors import UnavailableError
 from depth_anything_ros.runtime.estimator import Estimator, ModelError
 from depth_anything_ros.runtime.gate import LIMITS
+from depth_anything_ros.runtime.precision_choice import choices
 
 SIZE = (24, 32)
 

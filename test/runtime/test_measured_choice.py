@@ -18,11 +18,11 @@ import slow_backend
 from small_graphs import red_graph, relative_record, save_graph
 
 from depth_anything_ros.runtime import backends, measured_choice
-from depth_anything_ros.runtime.backends import choices, rivals
 from depth_anything_ros.runtime.backends.interface import Backend, BackendChoice, LoadRequest
 from depth_anything_ros.runtime.errors import UnavailableError
 from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.runtime.measured_choice import KeptAnswers, seconds_a_frame
+from depth_anything_ros.runtime.precision_choice import choices, rivals
 from depth_anything_ros.zoo.cache import cache_directory
 
 SIZE = (24, 32)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.transform import Transform
 from depth_anything_ros.scale.ground import from_ground
-from depth_anything_ros.scale.projected import deskew, from_depth_image, from_points, from_scan
-from depth_anything_ros.scale.range_sensor import from_range
+from depth_anything_ros.scale.range_cone import from_range
 from depth_anything_ros.scale.references import references
+from depth_anything_ros.scale.sensor_points import deskew, from_depth_image, from_points, from_scan
 
 CAMERA = Camera(640, 480, 500.0, 500.0, 319.5, 239.5)
 TO_OPTICAL = Transform(np.array([[0.0, -1, 0], [0, 0, -1], [1, 0, 0]]), np.zeros(3))

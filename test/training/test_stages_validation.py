@@ -25,7 +25,7 @@ from depth_anything_ros.data.shards import pack  # noqa: E402
 from depth_anything_ros.data.tar_members import tar_members  # noqa: E402
 from depth_anything_ros.geometry.camera import Camera  # noqa: E402
 from depth_anything_ros.model.checkpoints import load_checkpoint, read_record  # noqa: E402
-from depth_anything_ros.postprocessing.scale import focal_gain  # noqa: E402
+from depth_anything_ros.postprocessing.meters import focal_gain  # noqa: E402
 from depth_anything_ros.training.configuration import StageConfiguration  # noqa: E402
 from depth_anything_ros.training.input.samples import open_data  # noqa: E402
 from depth_anything_ros.training.nominal_scale import predict  # noqa: E402

@@ -1,4 +1,7 @@
-"""Hands frames from the receiving thread to the worker: the latest frame of each camera, in fair turns."""
+"""Hands frames from the receiving thread to the worker: the latest frame of each camera, in fair turns.
+
+A newer frame replaces a waiting one here; other losses are decided in `image_input`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What travels with a frame from preparation to publication."""
+"""What travels with a frame from preparation to publication; `worker` has the way itself."""
 
 from __future__ import annotations
 

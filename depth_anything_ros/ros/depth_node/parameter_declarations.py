@@ -84,7 +84,7 @@ DECLARATIONS = (
     Declaration(
         "precision",
         "auto",
-        "Precision of the model; auto: the best one of the backend. If it fails the gate, a safer precision is used.",
+        "Precision of the model; auto: the backend's usual one. If it fails the gate, the next safer one is used.",
         _CONFIGURE,
         choices=("auto", *PRECISIONS),
     ),
@@ -237,8 +237,8 @@ DECLARATIONS = (
     Declaration(
         "flying_pixels.threshold",
         0.05,
-        "Points between a near and a far surface are NaN if they are farther than this from both, as a fraction of "
-        "their own inverse depth; 0: keep all.",
+        "A point between a near and a far surface becomes NaN if its inverse depth differs from both by more than this "
+        "fraction of its own. Smaller values remove more points; 0: keep all.",
         _LIVE,
         (0.0, 1.0),
     ),

@@ -15,7 +15,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from depth_anything_ros.images.intensity import InputRange
-from depth_anything_ros.postprocessing.scale import check_limits
+from depth_anything_ros.postprocessing.meters import check_limits
 from depth_anything_ros.ros.depth_node.parameter_declarations import (
     BY_NAME,
     DECLARATIONS,

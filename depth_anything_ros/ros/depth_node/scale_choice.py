@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from depth_anything_ros.postprocessing.scale import Scale
+from depth_anything_ros.postprocessing.meters import Scale
 from depth_anything_ros.ros.depth_node.parameters import StreamParameters
 from depth_anything_ros.zoo.record import ModelRecord
 
@@ -32,7 +32,7 @@ class ScaleChoice:
         text: the same in one line for the log.
         is_warning: whether that line is a warning.
         reference_focal: focal length of a metric model in pixels at its input, if each frame is corrected for its
-            camera by `postprocessing.scale.focal_gain`; otherwise None.
+            camera by `postprocessing.meters.focal_gain`; otherwise None.
     """
 
     scale: Scale | None

@@ -21,9 +21,9 @@ from depth_anything_ros.ros.io.reference_messages import ReferenceMessageError, 
 from depth_anything_ros.ros.io.transforms import SensorTransforms
 from depth_anything_ros.scale.ground import from_ground
 from depth_anything_ros.scale.metric_scale import MetricScale
-from depth_anything_ros.scale.projected import from_depth_image, from_points, from_scan
-from depth_anything_ros.scale.range_sensor import from_range
+from depth_anything_ros.scale.range_cone import from_range
 from depth_anything_ros.scale.references import References
+from depth_anything_ros.scale.sensor_points import from_depth_image, from_points, from_scan
 
 DEPTH, DEPTH_INFO = "scale/depth/image_rect", "scale/depth/camera_info"
 TOPICS: dict[str, tuple[tuple[str, type], ...]] = {

@@ -19,9 +19,9 @@ from sensor_msgs.msg import CameraInfo
 
 from depth_anything_ros.images.intensity import InputRange
 from depth_anything_ros.images.pixel_layout import as_rgb, stored
-from depth_anything_ros.postprocessing.depth_products import DepthBuffers, DepthSettings, FramePipeline
+from depth_anything_ros.postprocessing.depth_products import DepthBuffers, DepthProducts, DepthSettings
 from depth_anything_ros.postprocessing.flying_pixels import reach_of
-from depth_anything_ros.postprocessing.scale import Scale, focal_gain
+from depth_anything_ros.postprocessing.meters import Scale, focal_gain
 from depth_anything_ros.ros.depth_node.frame_scheduler import FrameScheduler
 from depth_anything_ros.ros.depth_node.frame_statistics import FrameStatistics
 from depth_anything_ros.ros.depth_node.frame_task import FrameSettings, Task
@@ -201,14 +201,14 @@ class FrameProcessor:
         self._images, self._outputs, self._geometry = images, outputs, geometry
         self._statistics, self._log, self._clock = statistics, log, clock
         self._shared_memory = shared_memory
-        self._decoder, self._pipeline = ImageDecoder(), FramePipeline()
+        self._decoder, self._pipeline = ImageDecoder(), DepthProducts()
         self._messages: OutputMessages | None = None
         self._scratch = ArrayPool()
 
     def reset(self) -> None:
         """Free all buffers and forget the settings. Only while the worker is stopped."""
         self.settings, self.focal_gain, self.measured = None, None, None
-        self._messages, self._pipeline, self._decoder = None, FramePipeline(), ImageDecoder()
+        self._messages, self._pipeline, self._decoder = None, DepthProducts(), ImageDecoder()
         self._scratch.clear()
 
     def prepare(self, frame: CameraFrame) -> Task | None:
@@ -298,7 +298,7 @@ class FrameProcessor:
         if self._messages is None:
             self._messages = OutputMessages(*shape)
         elif not self._messages.fit(*shape):
-            self._messages, self._pipeline = OutputMessages(*shape), FramePipeline()
+            self._messages, self._pipeline = OutputMessages(*shape), DepthProducts()
             self._scratch.clear()
             give_back_freed_memory()
         return self._messages

@@ -1,4 +1,7 @@
-"""The input of one camera: subscriptions that are open only while needed, and checks on each image."""
+"""The input of one camera: subscriptions that are open only while needed, and checks on each image.
+
+The checks are its timestamp, `max_age` and `max_rate`.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from depth_anything_ros.ros.io.adaptive_subscription import AdaptiveSubscription
 from depth_anything_ros.ros.io.camera_info_buffer import CameraInfoBuffer, Stamp
 from depth_anything_ros.ros.io.image_decoding import BadImageError, check_image
 from depth_anything_ros.ros.io.intra_process import LocalImages
-from depth_anything_ros.ros.io.stamp_filter import StampOrder
+from depth_anything_ros.ros.io.stamp_order import StampOrder
 from depth_anything_ros.ros.io.topic_advice import published_topics, why_silent
 from depth_anything_ros.ros.process.middleware import other_users
 

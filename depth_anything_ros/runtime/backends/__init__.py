@@ -8,13 +8,10 @@ device. A bare library name means the CPU, except for TensorRT, which supports o
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
 from importlib.util import find_spec
-from itertools import takewhile
 from typing import Any, NamedTuple
 
 from depth_anything_ros.runtime.backends.interface import Backend, BackendChoice, LoadRequest
-from depth_anything_ros.runtime.cpu_features import X86, processor
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError
 from depth_anything_ros.system.extras import advice
 
@@ -37,7 +34,7 @@ class BackendModule(NamedTuple):
     module: str
     library: str
     precisions: tuple[str, ...] = ("fp32",)
-    usual: str | None = "fp32"
+    usual: str | None = None
     reads_weights: bool = False
     builds_for_minutes: bool = False
 
@@ -54,14 +51,14 @@ BACKENDS = {
         f"{_HERE}.onnxruntime_backend", "onnxruntime", _HALF, "fp16", builds_for_minutes=True
     ),
     "onnxruntime:cuda": BackendModule(f"{_HERE}.onnxruntime_backend", "onnxruntime", _HALF, "fp16"),
-    "torch:cuda": BackendModule(f"{_HERE}.torch_backend", "torch", ("fp16", "fp32"), None, reads_weights=True),
-    "torch:cuda_compile": BackendModule(f"{_HERE}.torch_backend", "torch", ("fp16", "fp32"), None, reads_weights=True),
+    "torch:cuda": BackendModule(f"{_HERE}.torch_backend", "torch", ("fp16", "fp32"), reads_weights=True),
+    "torch:cuda_compile": BackendModule(f"{_HERE}.torch_backend", "torch", ("fp16", "fp32"), reads_weights=True),
     "openvino:gpu": BackendModule(f"{_HERE}.openvino_backend", "openvino", ("fp16", "fp32"), "fp16"),
-    "openvino:npu": BackendModule(f"{_HERE}.openvino_backend", "openvino", ("fp16",), None),
+    "openvino:npu": BackendModule(f"{_HERE}.openvino_backend", "openvino", ("fp16",)),
     "openvino": BackendModule(f"{_HERE}.openvino_backend", "openvino", ("int8", "bf16", "fp32"), "bf16"),
-    "onnxruntime": BackendModule(f"{_HERE}.onnxruntime_backend", "onnxruntime", ("int8", "fp32")),
-    "torch:compile": BackendModule(f"{_HERE}.torch_backend", "torch", usual=None, reads_weights=True),
-    "torch": BackendModule(f"{_HERE}.torch_backend", "torch", usual=None, reads_weights=True),
+    "onnxruntime": BackendModule(f"{_HERE}.onnxruntime_backend", "onnxruntime", ("int8", "fp32"), "fp32"),
+    "torch:compile": BackendModule(f"{_HERE}.torch_backend", "torch", reads_weights=True),
+    "torch": BackendModule(f"{_HERE}.torch_backend", "torch", reads_weights=True),
 }
 """Backends by name. "auto" tries those for NVIDIA GPUs in this order, and measures the others against each other."""
 
@@ -69,72 +66,9 @@ REFERENCE = BackendChoice("onnxruntime", "fp32")
 """The reference that the gate compares every other choice with."""
 
 
-def choices(backend: str = "auto", precision: str = "auto") -> list[BackendChoice]:
-    """Return the choices to try, best first.
-
-    A precision that this processor only emulates is included only if it is requested by name. Its backend then rejects
-    it with that reason.
-
-    Args:
-        backend: a key of `BACKENDS`, or "auto" for all whose library is installed.
-        precision: one of `PRECISIONS`, followed by its fallbacks, or "auto".
-
-    Raises:
-        ValueError: the backend or precision is unknown, or the backend does not offer it.
-    """
-    if backend != "auto" and backend not in BACKENDS:
-        raise ValueError(f"unknown backend {backend!r}: choose one of auto, {', '.join(BACKENDS)}")
-    if precision != "auto" and precision not in PRECISIONS:
-        raise ValueError(f"unknown precision {precision!r}: choose one of auto, {', '.join(PRECISIONS)}")
-    if backend != "auto":
-        return _choices_of(backend, precision)
-    installed = [name for name, entry in BACKENDS.items() if entry.usual is not None and is_installed(name)]
-    if precision == "auto":
-        return [choice for name in installed for choice in _choices_of(name, precision)]
-    able = [name for name in installed if precision in BACKENDS[name].precisions]
-    if not able:
-        raise ValueError(f"no installed backend offers precision {precision!r}")
-    offered = [choice for name in able for choice in _choices_of(name, precision)]
-    return sorted(offered, key=lambda choice: PRECISIONS.index(choice.precision))
-
-
-def _choices_of(backend: str, precision: str) -> list[BackendChoice]:
-    entry = BACKENDS[backend]
-    requested = (entry.usual or entry.precisions[0]) if precision == "auto" else precision
-    if requested not in entry.precisions:
-        raise ValueError(f"{backend} does not offer precision {requested!r}, only {', '.join(entry.precisions)}")
-    names = entry.precisions[entry.precisions.index(requested) :]
-    return [
-        BackendChoice(backend, name) for name in names if name == precision or name != "bf16" or _computes_bfloat16()
-    ]
-
-
-def _computes_bfloat16() -> bool:
-    """Return whether OpenVINO computes in bfloat16 here. On Arm it does not, even if the processor could."""
-    cpu = processor()
-    return cpu.bf16 and cpu.architecture in X86
-
-
 def builds_for_minutes(choice: BackendChoice) -> bool:
     """Return whether the choice compiles for each input size, which may take minutes."""
     return BACKENDS[choice.backend].builds_for_minutes
-
-
-def is_measured(choice: BackendChoice) -> bool:
-    """Return whether "auto" measures the choice: all except those for NVIDIA GPUs, which no processor outruns."""
-    return choice.backend.partition(":")[2] in ("", "gpu") and not builds_for_minutes(choice)
-
-
-def rivals(candidates: Sequence[BackendChoice], any_precision: bool) -> list[BackendChoice]:
-    """Return the first candidates, two or more, that "auto" measures against each other; else an empty list.
-
-    Args:
-        candidates: the choices, best first.
-        any_precision: whether their precisions may differ. With a requested precision, the next one is only a fallback.
-    """
-    precisions = PRECISIONS if any_precision else {choice.precision for choice in candidates[:1]}
-    measured = list(takewhile(lambda other: is_measured(other) and other.precision in precisions, candidates))
-    return measured if len(measured) > 1 else []
 
 
 def reads_weights(choice: BackendChoice) -> bool:

@@ -1,4 +1,7 @@
-"""The interface between the estimator and a backend: what a backend loads, and what it runs."""
+"""The interface between the estimator and a backend: what a backend loads, and what it runs.
+
+To add a backend, also add it to `BACKENDS` in `runtime.backends`; CONTRIBUTING.md has the steps.
+"""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from depth_anything_ros.runtime.engines.constant_folding import fold_constants
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.zoo.seal import KEYS
 
-PRECISIONS = ("fp32", "fp16", "mixed")
+GRAPH_PRECISIONS = ("fp32", "fp16", "mixed")
 HALF, FLOAT = TensorProto.FLOAT16, TensorProto.FLOAT
 INTEGERS = {TensorProto.INT32, TensorProto.INT64}
 OLDEST_IR = 4
@@ -50,8 +50,8 @@ def typed_graph(graph: Path, precision: str) -> onnx.ModelProto:
         ModelError: the file is missing or not ONNX, a weight overflows in half precision, or the graph has control flow
             or tensors of unknown type.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision is {precision!r}, must be one of {', '.join(PRECISIONS)}")
+    if precision not in GRAPH_PRECISIONS:
+        raise ValueError(f"precision is {precision!r}, must be one of {', '.join(GRAPH_PRECISIONS)}")
     model, types = _read(graph)
     if precision == "fp32":
         return model

@@ -17,7 +17,7 @@ from depth_anything_ros.runtime.backends.tensorrt_messages import MESSAGES
 from depth_anything_ros.runtime.cuda import driver as cuda_driver
 from depth_anything_ros.runtime.cuda import packages as cuda_packages
 from depth_anything_ros.runtime.engines.build_progress import BuildProgress, in_thread
-from depth_anything_ros.runtime.engines.half_precision import PRECISIONS, float32_nodes, typed_graph
+from depth_anything_ros.runtime.engines.half_precision import GRAPH_PRECISIONS, float32_nodes, typed_graph
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.system.atomic_file import atomic_write
 
@@ -62,8 +62,8 @@ def build_plan(
         ValueError: the precision is unknown.
         ModelError: the graph cannot be read or does not take this shape, TensorRT rejects it, or there is no GPU.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision is {precision!r}, must be one of {', '.join(PRECISIONS)}")
+    if precision not in GRAPH_PRECISIONS:
+        raise ValueError(f"precision is {precision!r}, must be one of {', '.join(GRAPH_PRECISIONS)}")
     progress = BuildProgress(report)
     build = _Build(graph, precision, shape, progress)
     return in_thread(lambda: build.run(timing_cache, workspace), progress)

@@ -1,4 +1,7 @@
-"""A filter on timestamps: it rejects duplicates and late images, and accepts jumps back in time."""
+"""A filter on timestamps: it rejects repeated and out-of-order ones, and accepts jumps back in time.
+
+`max_age` is checked in `image_input`.
+"""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def focal_gain(camera: Camera, network_size: tuple[int, int], reference_focal: f
 
 
 def limit_depth(depth: np.ndarray, minimum: float, maximum: float, out: np.ndarray | None = None) -> np.ndarray:
-    """Return a metric model's depth, float32 of the same shape, with values outside the limits marked.
+    """Return depth, float32 of the same shape, with values outside the limits marked as REP 117 says.
 
     NaN stays NaN, above ``maximum`` becomes +Inf, below ``minimum`` -Inf.
 

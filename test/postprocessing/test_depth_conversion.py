@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from depth_anything_ros.postprocessing.scale import (
+from depth_anything_ros.postprocessing.meters import (
     Scale,
     depth_to_millimeters,
     fit_scale,
