@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import takewhile
 
-from depth_anything_ros.runtime.backends import BACKENDS, PRECISIONS, builds_for_minutes, is_installed
+from depth_anything_ros.runtime import backends
+from depth_anything_ros.runtime.backends import PRECISIONS, builds_for_minutes, is_installed
 from depth_anything_ros.runtime.backends.interface import BackendChoice
 from depth_anything_ros.runtime.cpu_features import X86, processor
 
@@ -27,16 +28,16 @@ def choices(backend: str = "auto", precision: str = "auto") -> list[BackendChoic
     Raises:
         ValueError: the backend or precision is unknown, or the backend does not offer it.
     """
-    if backend != "auto" and backend not in BACKENDS:
-        raise ValueError(f"unknown backend {backend!r}: choose one of auto, {', '.join(BACKENDS)}")
+    if backend != "auto" and backend not in backends.BACKENDS:
+        raise ValueError(f"unknown backend {backend!r}: choose one of auto, {', '.join(backends.BACKENDS)}")
     if precision != "auto" and precision not in PRECISIONS:
         raise ValueError(f"unknown precision {precision!r}: choose one of auto, {', '.join(PRECISIONS)}")
     if backend != "auto":
         return _choices_of(backend, precision)
-    installed = [name for name, entry in BACKENDS.items() if entry.usual is not None and is_installed(name)]
+    installed = [name for name, entry in backends.BACKENDS.items() if entry.usual is not None and is_installed(name)]
     if precision == "auto":
         return [choice for name in installed for choice in _choices_of(name, precision)]
-    able = [name for name in installed if precision in BACKENDS[name].precisions]
+    able = [name for name in installed if precision in backends.BACKENDS[name].precisions]
     if not able:
         raise ValueError(f"no installed backend offers precision {precision!r}")
     offered = [choice for name in able for choice in _choices_of(name, precision)]
@@ -44,7 +45,7 @@ def choices(backend: str = "auto", precision: str = "auto") -> list[BackendChoic
 
 
 def _choices_of(backend: str, precision: str) -> list[BackendChoice]:
-    entry = BACKENDS[backend]
+    entry = backends.BACKENDS[backend]
     requested = (entry.usual or entry.precisions[0]) if precision == "auto" else precision
     if requested not in entry.precisions:
         raise ValueError(f"{backend} does not offer precision {requested!r}, only {', '.join(entry.precisions)}")

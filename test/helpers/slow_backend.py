@@ -43,5 +43,5 @@ def load(request: LoadRequest) -> SlowBackend:
 def register(patch: pytest.MonkeyPatch, *names: str) -> None:
     """Make these the first backends of this process, before ONNX Runtime, and the only ones."""
     loaded.clear()
-    slow = {name: BackendModule(__name__, "numpy", ("fp32",)) for name in names}
+    slow = {name: BackendModule(__name__, "numpy", ("fp32",), "fp32") for name in names}
     patch.setattr(backends, "BACKENDS", {**slow, REFERENCE.backend: backends.BACKENDS[REFERENCE.backend]})

@@ -305,7 +305,7 @@ def test_predict_applies_scale_of_each_scale_model(tmp_path, scale, given, depth
 
 
 @pytest.mark.parametrize(
-    ("scale", "given", "fix"), [("depth_scale", "3,1", "--scale A, "), ("depth_affine", "3", "A,B")]
+    ("scale", "given", "fix"), [("depth_scale", "3,1", "--scale A alone"), ("depth_affine", "3", "A,B")]
 )
 def test_predict_scale_with_wrong_count_names_fix(tmp_path, capsys, scale, given, fix):
     model = write_constant_model(tmp_path / "model.onnx", np.full((2, 3), 1.0), "depth", scale=scale)

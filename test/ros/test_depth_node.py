@@ -166,7 +166,7 @@ def test_missing_scale_publishes_only_inverse_depth(graph, tmp_path):
         client.wait_for("inverse_depth/image", image)
         client.wait_for("depth/image_color", image)
     assert client.received["depth/image_rect"] == client.received["points"] == []
-    client.wait_for_line(WARN, "For meters, set scale.a and scale.b")
+    client.wait_for_line(WARN, "For meters, set scale.source to a sensor, or scale.a and scale.b")
     assert len(client.lines(WARN)) == 1
 
 

@@ -118,7 +118,7 @@ def run_node(*parameters: str, **environment: str) -> subprocess.Popen:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_signal_ends_node_process_in_order(context, tmp_path, number):
     model = write_constant_model(tmp_path / "model.onnx", np.full((480, 640), 2.0), nominal_scale=(1.0, 0.0))
-    process = run_node(f"model:={model}", "threads:=1")
+    process = run_node(f"model:={model}", "threads:=1", "scale.nominal:=true")
     client = Client(("depth/image_rect", "points"), context=context)
     try:
         client.wait_for_node()
@@ -167,7 +167,9 @@ def test_signal_interrupts_wait_for_engine_lock(tmp_path, monkeypatch, number, w
 def test_unwritable_log_folder_warns_and_node_runs(context, tmp_path):
     model = write_constant_model(tmp_path / "model.onnx", np.full((4, 6), 2.0), nominal_scale=(1.0, 0.0))
     (tmp_path / "file").touch()
-    process = run_node(f"model:={model}", "threads:=1", ROS_LOG_DIR=str(tmp_path / "file" / "log"))
+    process = run_node(
+        f"model:={model}", "threads:=1", "scale.nominal:=true", ROS_LOG_DIR=str(tmp_path / "file" / "log")
+    )
     client = Client(("depth/image_rect",), context=context)
     try:
         client.wait_for_node()

@@ -60,7 +60,8 @@ def entities(node: DepthNode) -> tuple[int, ...]:
 
 def test_hundred_lifecycle_rounds_leak_nothing(context, tmp_path):
     path = model(tmp_path)
-    node = DepthNode(context=context, namespace=f"/rounds_{os.getpid()}")
+    nominal = Parameter("scale.nominal", value=True)
+    node = DepthNode(context=context, namespace=f"/rounds_{os.getpid()}", parameter_overrides=[nominal])
     client = Client(("depth/image_rect",), context=context, namespace=node.get_namespace())
     estimator = Estimator(path, "onnxruntime", threads=1)
     counts, memory = None, 0.0
@@ -152,7 +153,9 @@ def test_deactivate_keeps_model_and_cleanup_frees_it(graph, tmp_path):
 def test_autostart_false_waits_for_transitions(context, tmp_path):
     namespace = f"/told_{os.getpid()}"
     command = [sys.executable, "-m", "depth_anything_ros.ros.depth_node", "--ros-args", "-r", f"__ns:={namespace}"]
-    process = subprocess.Popen([*command, "-p", f"model:={model(tmp_path)}", "-p", "autostart:=false"])
+    process = subprocess.Popen(
+        [*command, "-p", f"model:={model(tmp_path)}", "-p", "autostart:=false", "-p", "scale.nominal:=true"]
+    )
     client = Client(("depth/image_rect",), context=context, namespace=namespace)
     try:
         assert state(client) == State.PRIMARY_STATE_UNCONFIGURED

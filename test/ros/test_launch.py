@@ -21,6 +21,7 @@ from client_node import (
     client_node,  # noqa: F401 - the fixture `node`
     namespaces,
 )
+from launch import LaunchContext
 from launched import (
     HEIGHT,
     WIDTH,
@@ -44,6 +45,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from depth_anything_ros.geometry.calibration import Calibration
 from depth_anything_ros.ros.camera_node.node import camera_info_message, image_message
+from depth_anything_ros.ros.launch_arguments import scale_parameters
 from depth_anything_ros.system.package_share import share_directory
 
 
@@ -97,6 +99,13 @@ def test_one_process_launch_gives_same_depth_without_dds_images(node: Node, fold
     np.testing.assert_allclose(np.frombuffer(depths[-1].data, np.float32), 2.0, rtol=1e-6)
 
 
+def nominal(folder: Path) -> str:
+    """Return the argument that has the test model give meters."""
+    path = folder / "nominal.yaml"
+    path.write_text(yaml.safe_dump({"/**/depth_node": {"ros__parameters": {"scale": {"nominal": True}}}}))
+    return f"params_file:={path}"
+
+
 @needs_installation
 @pytest.mark.parametrize(
     ("transport", "info_topic", "arguments"),
@@ -129,7 +138,9 @@ def test_depth_launch_serves_running_camera(
 
     namespace = node.get_namespace().strip("/")
     process = start(
-        "image:=front/image_raw", f"model:={folder}/red.onnx", f"namespace:={namespace}", *arguments, name="depth"
+        *("image:=front/image_raw", f"model:={folder}/red.onnx", f"namespace:={namespace}", nominal(folder)),
+        *arguments,
+        name="depth",
     )
     try:
         wait_for(node, process, shows_images)
@@ -234,7 +245,9 @@ def test_respawn_restarts_killed_node(node: Node, folder: Path) -> None:
         return bool(depths)
 
     namespace = node.get_namespace().strip("/")
-    process = start(f"model:={folder}/red.onnx", f"namespace:={namespace}", "respawn:=true", name="depth")
+    process = start(
+        f"model:={folder}/red.onnx", f"namespace:={namespace}", nominal(folder), "respawn:=true", name="depth"
+    )
     try:
         killed: set[int] = set()
 
@@ -532,3 +545,34 @@ def flattened(parameters: dict[str, object], prefix: str = "") -> dict[str, obje
     for name, value in parameters.items():
         found |= flattened(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
     return found
+
+
+@needs_installation
+def test_depth_launch_scales_by_ground_plane(node: Node, folder: Path) -> None:
+    """`scale:=ground_plane camera_height:=0.3` reaches the node, which asks for the ground's topics."""
+    namespace = node.get_namespace().strip("/")
+    arguments = ("scale:=ground_plane,laser_scan", "camera_height:=0.3")
+    process = start(f"model:={folder}/red.onnx", f"namespace:={namespace}", *arguments, name="depth")
+    try:
+        wait_for(node, process, lambda: node.count_subscribers("scale/imu") and node.count_subscribers("scale/scan"))
+    finally:
+        output = end(process)
+    assert process.returncode == 0, output
+    assert "scaled by ground_plane and laser_scan" in output
+
+
+@pytest.mark.parametrize(
+    ("argument", "fix"),
+    [
+        ("scale:=lidar", "choose from ground_plane"),
+        ("camera_height:=high", "is not a number of meters"),
+        ("camera_height:=-1", "must be positive"),
+    ],
+)
+def test_invalid_scale_arguments_name_fix(argument: str, fix: str) -> None:
+    context = LaunchContext()
+    context.launch_configurations.update({"scale": "", "camera_height": ""})
+    name, _, value = argument.partition(":=")
+    context.launch_configurations[name] = value
+    with pytest.raises(ValueError, match=fix):
+        scale_parameters(context)

@@ -67,7 +67,7 @@ def cameras(node: Node, tmp_path: Path) -> Iterator[None]:
 @pytest.mark.usefixtures("cameras")
 def test_multi_camera_launch_serves_each_camera_by_its_parameters(node: Node, folder: Path) -> None:
     params_file = folder / "parameters.yaml"
-    own = {"cameras": list(REDS), "left": {"scale": {"a": 2.0, "b": 0.1}}}
+    own = {"cameras": list(REDS), "scale": {"nominal": True}, "left": {"scale": {"a": 2.0, "b": 0.1}}}
     params_file.write_text(yaml.safe_dump({"/**/depth_node": {"ros__parameters": own}}))
     depths: dict[str, list[Image]] = {camera: [] for camera in REDS}
     clouds: dict[str, list[PointCloud2]] = {camera: [] for camera in REDS}

@@ -68,7 +68,7 @@ def damaged(monkeypatch):
         monkeypatch.setattr(DamagedBackend, "damage", staticmethod(damage))
         monkeypatch.setitem(sys.modules, "damaged_backend", sys.modules[__name__])
         reference = backends.BACKENDS["onnxruntime"]
-        damaged_one = backends.BackendModule("damaged_backend", "onnxruntime")
+        damaged_one = backends.BackendModule("damaged_backend", "onnxruntime", usual="fp32")
         monkeypatch.setattr(backends, "BACKENDS", {"damaged": damaged_one, "onnxruntime": reference})
 
     return install

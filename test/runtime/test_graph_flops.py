@@ -54,7 +54,7 @@ def test_data_dependent_shape_raises(tmp_path):
     ]
     output = helper.make_tensor_value_info("output", TensorProto.FLOAT, [2, "count"])
     path = save_model(tmp_path, nodes, [weight("matrix", 2, 4)], output)
-    with pytest.raises(ValueError, match="not known before"):
+    with pytest.raises(ValueError, match="unknown before the graph runs"):
         count_flops(path, (1, 3, 8, 10))
 
 
