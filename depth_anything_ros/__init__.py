@@ -49,7 +49,7 @@ _MODULES = {
     "NominalScaleWarning": "api.scales",
     "PointCloud": "api.point_cloud",
     "Prediction": "api.prediction",
-    "Scale": "postprocessing.scale",
+    "Scale": "postprocessing.meters",
     "TrainingResult": "api.train",
     "evaluate": "api.evaluate",
     "train": "api.train",

@@ -9,6 +9,7 @@ import threading
 from rclpy.node import Node
 from rclpy.utilities import get_rmw_implementation_identifier
 
+from depth_anything_ros.geometry.transform import Transform
 from depth_anything_ros.postprocessing.depth_products import DepthSettings
 from depth_anything_ros.ros.depth_node.frame_scheduler import FrameScheduler
 from depth_anything_ros.ros.depth_node.frame_statistics import FrameStatistics
@@ -69,7 +70,7 @@ class CameraStream:
         scheduler: FrameScheduler[CameraFrame],
         local: LocalImages | None = None,
         scale_sources: tuple[str, ...] = (),
-        extrinsics: tuple[float, ...] = (),
+        extrinsics: Transform | None = None,
     ) -> None:
         self.name = name
         self.statistics = FrameStatistics()

@@ -14,6 +14,7 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from depth_anything_ros.geometry.transform import Transform
 from depth_anything_ros.images.intensity import InputRange
 from depth_anything_ros.postprocessing.meters import check_limits
 from depth_anything_ros.ros.depth_node.parameter_declarations import (
@@ -158,7 +159,7 @@ class DepthParameters:
         streams: parameters of each camera by its name. A change replaces the whole dictionary.
         autostart, image_transport: as declared.
         scale_sources: sensors that tell the scale.
-        extrinsics: of these sensors; empty for TF.
+        extrinsics: of these sensors; None for TF.
 
     Raises:
         ValueError: a value given at start is invalid. rclpy raises its own `ParameterException` for some.
@@ -175,7 +176,7 @@ class DepthParameters:
         self.autostart: bool = values["autostart"]
         self.image_transport: str = values["image_transport"]
         self.scale_sources = check_scale_sources(values["scale.source"])
-        self.extrinsics = () if list(values["scale.extrinsics"]) == [0.0] else tuple(values["scale.extrinsics"])
+        self.extrinsics = extrinsics_of(values["scale.extrinsics"])
         warn_of_unknown(node, others)
         self._changing = threading.Lock()
         self._values = self._at_start = values
@@ -236,6 +237,18 @@ def check_scale_sources(names: Sequence[str]) -> tuple[str, ...]:
         if name not in SCALE_SOURCES:
             raise ValueError(f"scale.source: {name!r} is no source; choose from {', '.join(SCALE_SOURCES)}")
     return named
+
+
+def extrinsics_of(numbers: Sequence[float]) -> Transform | None:
+    """Return the transform of ``scale.extrinsics``; None for a single 0, which means TF. Raises `ValueError`."""
+    if list(numbers) == [0.0]:
+        return None
+    if len(numbers) != 7:
+        raise ValueError(f"scale.extrinsics has {len(numbers)} numbers, must be x, y, z, qx, qy, qz, qw")
+    try:
+        return Transform.from_quaternion(numbers[3:], numbers[:3])
+    except ValueError as error:
+        raise ValueError(f"scale.extrinsics: {error}") from error
 
 
 def check_camera_names(names: Sequence[str]) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from rclpy.node import Node
@@ -21,22 +20,15 @@ class SensorTransforms:
 
     Args:
         node: the node that subscribes to TF.
-        extrinsics: x, y, z, qx, qy, qz, qw from the sensor's frame to the optical frame; empty: TF, or the identity if
-            both frames have the same name.
+        extrinsics: from the sensor's frame to the optical frame; None: TF, or the identity if both frames have the same
+            name.
 
-    Raises:
-        ValueError: the extrinsics are not 7 numbers, or their quaternion is zero.
     """
 
-    def __init__(self, node: Node, extrinsics: Sequence[float] = ()) -> None:
-        self._node = node
-        self._fixed: Transform | None = None
+    def __init__(self, node: Node, extrinsics: Transform | None = None) -> None:
+        self._node, self._fixed = node, extrinsics
         self._buffer: Any = None
         self._missing = ""
-        if extrinsics:
-            if len(extrinsics) != 7:
-                raise ValueError(f"scale.extrinsics has {len(extrinsics)} numbers, must be x, y, z, qx, qy, qz, qw")
-            self._fixed = Transform.from_quaternion(extrinsics[3:], extrinsics[:3])
 
     def to_camera(self, sensor: Header, camera: Header) -> Transform:
         """Return the transform of a measurement into the camera's optical frame, at the time of the measurement.
