@@ -26,8 +26,8 @@ MAX_DEPTH_SIGMA = 0.4
 """Largest relative error of depth at the references that is still a measurement of scale."""
 USUAL_SIGMA = 0.1
 """Relative error of a usual network's depth, for which few references are no better measurement."""
-BLOCK = 96
-"""Pixels. Within blocks of this size, a network's errors may be alike."""
+BLOCK = 0.15
+"""Fraction of the image's width. Within blocks of this size, a network's errors may be alike."""
 _USUAL_COUNT = 8
 _SURE_SHARE, _SURE_QUANTILE = 0.3, 0.385
 """This share of the residuals is taken to be consistent; of a normal distribution it lies within this many sigma."""
@@ -99,7 +99,7 @@ class ScaleFit:
         common_sigma: relative standard deviation of that error.
         inliers: bool (N,), the references that agree.
         residuals: float64 (N,), ln Z of each reference less that of the fit; NaN where the fit has no depth.
-        log_depth_at: float64 (N,), ln Z of the fit at each reference; NaN likewise.
+        outputs: float64 (N,), the network's output at each reference; NaN outside the map.
         spread: relative standard deviation of the inliers.
         typical: the median of the network's output at the references.
         blocks: number of image blocks with references.
@@ -111,7 +111,7 @@ class ScaleFit:
     common_sigma: float
     inliers: np.ndarray
     residuals: np.ndarray
-    log_depth_at: np.ndarray
+    outputs: np.ndarray
     spread: float
     typical: float
     blocks: int
@@ -144,8 +144,10 @@ def log_depth(kind: ScaleKind, x: np.ndarray | float, log_a: np.ndarray | float,
 def log_depth_gradient(kind: ScaleKind, x: np.ndarray | float, log_a: float, b: float) -> np.ndarray:
     """Return the derivatives of ln Z by ln a and b, (2, ...); arguments as in `log_depth`."""
     ax = np.exp(log_a) * np.asarray(x)
-    g = np.maximum(ax + b, _TINY)
-    return kind.sign * np.stack([ax / g, 1.0 / g if kind.has_shift else np.zeros_like(g)])
+    g = ax + b
+    has_depth = g > _TINY
+    inverse = np.where(has_depth, 1 / np.where(has_depth, g, 1), 0)  # without depth there is no derivative
+    return kind.sign * np.stack([ax * inverse, inverse if kind.has_shift else np.zeros_like(inverse)])
 
 
 def sample(values: np.ndarray, pixels: np.ndarray, nearest_is_largest: bool) -> np.ndarray:
@@ -190,7 +192,10 @@ def fit(kind: ScaleKind, values: np.ndarray, known: References, prior: Prior) ->
     start = problem.start()
     if start is None:
         return Refusal("no scale with positive a fits any two references")
-    return problem.solve(start, known, len(x))
+    try:
+        return problem.solve(start, known, values.shape[1])
+    except np.linalg.LinAlgError as error:
+        return Refusal(f"the references do not determine a scale ({error})")
 
 
 @dataclass(frozen=True)
@@ -268,17 +273,20 @@ class _Problem:
             information = np.diag([information[0, 0], 1e12])
         return information
 
-    def solve(self, start: tuple[float, float], known: References, count: int) -> ScaleFit | Refusal:
+    def _has_depth(self, theta: np.ndarray) -> np.ndarray:
+        return math.exp(theta[0]) * self.x + theta[1] > _TINY
+
+    def solve(self, start: tuple[float, float], known: References, width: int) -> ScaleFit | Refusal:
         """Refine by Gauss-Newton with redescending weights."""
         theta = np.array(start)
         mean = np.array([self.prior.log_a, self.prior.b if self.kind.has_shift else 0.0])
-        information, blocks = self._information(), _blocks(known.pixels[self.used])
+        information, blocks = self._information(), _blocks(known.pixels[self.used], width)
         inflation, r = 1.0, self.residuals(*theta)
         for _ in range(_STEPS):
             spread = _spread(r)
             variance = spread**2 + self.sigma**2
             weights = 1.0 / (variance * (1.0 + r**2 / (_REDESCENT * variance)) ** 2)
-            weights[self.is_bound & (r <= 0)] = 0.0
+            weights[(self.is_bound & (r <= 0)) | ~self._has_depth(theta)] = 0.0
             jacobian = -log_depth_gradient(self.kind, self.x, *theta)
             weighted = jacobian * weights
             data = weighted @ jacobian.T
@@ -291,36 +299,55 @@ class _Problem:
             inflation = _inflation(weighted * r, data + information, blocks)
             if abs(step[0]) < _CONVERGED and abs(step[1]) < _CONVERGED:
                 break
-        return self._judge(theta, r, data / inflation + information, len(np.unique(blocks)), known.common_sigma, count)
+        return self._judge(theta, r, data / inflation + information, blocks, known)
 
     def _judge(
         self,
         theta: np.ndarray,
         r: np.ndarray,
         hessian: np.ndarray,
-        blocks: int,
-        common_sigma: float,
-        count: int,
+        blocks: np.ndarray,
+        known: References,
     ) -> ScaleFit | Refusal:
-        spread = _spread(r)
-        is_inlier = np.abs(r) < 3 * np.sqrt(spread**2 + self.sigma**2)
+        spread, count = _spread(r), len(known)
+        is_inlier = (np.abs(r) < 3 * np.sqrt(spread**2 + self.sigma**2)) & self._has_depth(theta)
         fraction = is_inlier.mean()
         if spread > MAX_SIGMA:
             return Refusal(f"the references disagree with the image by {100 * spread:.0f} %")
         if fraction < MIN_INLIERS:
             return Refusal(f"only {100 * fraction:.0f} % of {len(r)} references agree")
-        covariance = np.linalg.inv(hessian)
+        supporting = len(np.unique(blocks[is_inlier & ~self.is_bound]))
+        covariance = self._with_block_error(np.linalg.inv(hessian), theta, spread, supporting)
         jacobian = -log_depth_gradient(self.kind, self.x, *theta)
         uncertainty = math.sqrt(float(np.median(np.einsum("in,ij,jn->n", jacobian, covariance, jacobian))))
         if uncertainty > MAX_DEPTH_SIGMA:
             return Refusal(f"the references leave depth uncertain by {100 * uncertainty:.0f} %")
         typical = float(np.median(self.x))
-        inliers, residuals, at = np.zeros(count, bool), np.full(count, np.nan), np.full(count, np.nan)
+        inliers, residuals, outputs = np.zeros(count, bool), np.full(count, np.nan), np.full(count, np.nan)
         inliers[self.used], residuals[self.used] = is_inlier & ~(self.is_bound & (r <= 0)), r
-        at[self.used] = log_depth(self.kind, self.x, *theta)
+        outputs[self.used] = self.x
         return ScaleFit(
-            float(theta[0]), float(theta[1]), covariance, common_sigma, inliers, residuals, at, spread, typical, blocks
+            float(theta[0]),
+            float(theta[1]),
+            covariance,
+            known.common_sigma,
+            inliers,
+            residuals,
+            outputs,
+            spread,
+            typical,
+            supporting,
         )
+
+    def _with_block_error(self, covariance: np.ndarray, theta: np.ndarray, spread: float, blocks: int) -> np.ndarray:
+        """Return the covariance, at least that of one independent error for each image block.
+
+        The residuals within a single block cannot show an error that they share.
+        """
+        gradient = log_depth_gradient(self.kind, float(np.median(self.x)), *theta)
+        missing = spread**2 / max(blocks, 1) - float(gradient @ covariance @ gradient)
+        direction = np.array([1.0, theta[1]])
+        return covariance + max(missing, 0.0) * np.outer(direction, direction)
 
 
 def _spread(r: np.ndarray) -> float:
@@ -332,9 +359,9 @@ def _spread(r: np.ndarray) -> float:
     return max(math.sqrt(total / (len(consistent) + _USUAL_COUNT)), MIN_SIGMA)
 
 
-def _blocks(pixels: np.ndarray) -> np.ndarray:
+def _blocks(pixels: np.ndarray, width: int) -> np.ndarray:
     """Return the number of the block of each pixel, counted from 0 without gaps."""
-    block = np.floor(pixels / BLOCK).astype(np.int64)
+    block = np.floor(pixels / (BLOCK * width)).astype(np.int64)
     return np.unique(block[:, 1] * 100_003 + block[:, 0], return_inverse=True)[1]
 
 
@@ -349,5 +376,5 @@ def _inflation(scores: np.ndarray, hessian: np.ndarray, blocks: np.ndarray) -> f
     correction = count / max(count - 1, 1)
     robust = correction * sums @ sums.T
     independent = scores @ scores.T
-    ratio = np.trace(np.linalg.solve(independent + 1e-9 * hessian, robust)) / 2
+    ratio = np.trace(np.linalg.pinv(independent + 1e-9 * hessian) @ robust) / 2
     return float(min(max(ratio, 1.0), 1.0 * scores.shape[1]))

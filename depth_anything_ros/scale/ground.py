@@ -9,6 +9,8 @@ import numpy as np
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.scale.references import CELL, References, references
 
+FLATNESS = 0.01
+"""Relative standard deviation of the ground's depth in one cell."""
 MIN_ANGLE = math.radians(4)
 """Below the horizon; nearer to it, a small error of gravity is a large error of distance."""
 
@@ -53,5 +55,6 @@ def from_ground(
     below = angle > MIN_ANGLE
     z = height / descent[below]
     near = z < max_distance
-    sigma = np.hypot(tilt_sigma / np.tan(angle[below][near]), 0.01)
-    return references(pixels[below][near], z[near], sigma, False, height_sigma, time, source)
+    tilt = tilt_sigma / np.tan(angle[below][near])  # moves all of the ground the same way
+    common_sigma = math.hypot(height_sigma, float(np.median(tilt)) if len(tilt) else 0.0)
+    return references(pixels[below][near], z[near], FLATNESS, False, common_sigma, time, source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -17,10 +18,16 @@ from depth_anything_ros.scale.references import References
 from depth_anything_ros.scale.shape import MIN_REFERENCES, LocalField
 from depth_anything_ros.scale.tracker import ScaleState, ScaleTracker
 
-WAITING = 8
-"""Measurements of one source that wait for an image of their time."""
+WAITING = 64
+"""Measurements of one source that wait for an image of their time, at most."""
+WAITING_SECONDS = 3.0
+"""How long they wait: longer than a model takes."""
 STRIDE = 4
 """Pixels of the depth map to one of the local correction."""
+DISPUTE = 0.1
+"""Relative difference between measurements that is reported."""
+FADING = 0.3
+"""Seconds in which the local correction of an earlier frame fades."""
 
 Convert = Callable[[Camera, np.ndarray], References]
 """Turns a measurement into references for a camera and a network's output. Raises `ValueError` or `LookupError`."""
@@ -67,9 +74,12 @@ class MetricScale:
     def __init__(self, kind: ScaleKind, prior: Prior, max_delay: float = 0.1, is_local: bool = True) -> None:
         self.kind = kind
         self.tracker = ScaleTracker(kind, prior)
-        self._max_delay, self.is_local = max_delay, is_local
+        self.is_local = is_local
+        self._max_delay = max_delay
         self._lock = threading.Lock()
         self._waiting: dict[str, deque[tuple[float, Convert]]] = {}
+        self._field: LocalField | None = None
+        self._field_time, self._time, self._residual = 0.0, -math.inf, 0.0
 
     def add(self, source: str, time: float, convert: Convert) -> None:
         """Keep a measurement until an image of its time comes.
@@ -80,11 +90,15 @@ class MetricScale:
             convert: makes references of it.
         """
         with self._lock:
-            self._waiting.setdefault(source, deque(maxlen=WAITING)).append((time, convert))
+            waiting = self._waiting.setdefault(source, deque(maxlen=WAITING))
+            while waiting and abs(waiting[0][0] - time) > WAITING_SECONDS:
+                waiting.popleft()
+            waiting.append((time, convert))
 
     def reset(self) -> None:
         """Forget the scale and all measurements, for instance because time has jumped."""
         self.tracker.reset()
+        self._field, self._time = None, -math.inf
         with self._lock:
             self._waiting.clear()
 
@@ -96,57 +110,81 @@ class MetricScale:
             camera: its intrinsics, at that size.
             time: seconds, when the image was taken.
         """
-        if self.tracker.state is not None and time < self.tracker.state.time - 1.0:
+        if time < self._time - 1.0:
             self.reset()  # a bag starts again
+        self._time = time
         self.tracker.predict(time)
         used: list[tuple[References, ScaleFit]] = []
-        problem = "no measurement has arrived" if self.tracker.state is None else ""
-        for source, convert in self._take(time):
+        taken, problem = self._take(time)
+        for source, convert in taken:
             try:
                 known = convert(camera, values)
             except (ValueError, LookupError) as error:
                 problem = f"{source}: {error}"
                 continue
-            result = self.tracker.measure(values, known) if len(known) else Refusal(f"{known.source} sees no surface")
+            result = self.tracker.measure(values, known) if len(known) else Refusal("it sees no surface in the image")
             if isinstance(result, ScaleFit):
                 used.append((known, result))
             else:
-                problem = f"{known.source}: {result.reason}"
+                problem = f"{source}: {result.reason}"
         state = self.tracker.state
         if state is None:
-            return FrameScale(None, True, float("inf"), problem)
-        if not used:
-            return FrameScale(state, True, max(time - state.measured, 0.0), problem)
+            return FrameScale(None, True, math.inf, problem)
+        if used:
+            self._residual = max(result.spread for _, result in used)
+            self._measure_field((values.shape[0], values.shape[1]), state, used, time)
+            if not problem and self.tracker.dispute > DISPUTE:
+                problem = f"measurements disagree by {100 * self.tracker.dispute:.0f} %"
         count = sum(int(result.inliers.sum()) for _, result in used)
-        residual = used[-1][1].spread
-        factor = self._local_factor(values, state, used) if self.is_local else None
-        return FrameScale(state, False, 0.0, problem, count, residual, factor)
+        age = 0.0 if used else max(time - state.measured, 0.0)
+        return FrameScale(state, not used, age, problem, count, self._residual, self._local_factor(values, state, time))
 
-    def _take(self, time: float) -> list[tuple[str, Convert]]:
-        """Remove and return the measurement of each source that is closest to a time, if it is close enough."""
-        taken = []
+    def _take(self, time: float) -> tuple[list[tuple[str, Convert]], str]:
+        """Remove and return the measurement of each source that is closest to a time, and why there is none."""
+        taken, nearest = [], math.inf
         with self._lock:
             for source, waiting in self._waiting.items():
-                close = [item for item in waiting if abs(item[0] - time) <= self._max_delay]
-                if not close:
+                if not waiting:
                     continue
-                best = min(close, key=lambda item: abs(item[0] - time))
-                taken.append((source, best[1]))
-                while waiting and waiting[0][0] <= best[0]:
-                    waiting.popleft()
-        return taken
+                best = min(waiting, key=lambda item: abs(item[0] - time))
+                nearest = min(nearest, abs(best[0] - time))
+                if abs(best[0] - time) <= self._max_delay:
+                    taken.append((source, best[1]))
+                    later = [item for item in waiting if item[0] > best[0]]
+                    waiting.clear()
+                    waiting.extend(later)
+        if taken or (math.isinf(nearest) and self.tracker.state is not None):
+            return taken, ""
+        if math.isinf(nearest):
+            return [], "no measurement has arrived"
+        if nearest > WAITING_SECONDS:
+            return [], f"the nearest measurement is {nearest:.1f} s away from the image: the clocks differ"
+        return [], "" if self.tracker.state is not None else f"the nearest measurement is {nearest:.2f} s away"
 
-    def _local_factor(
-        self, values: np.ndarray, state: ScaleState, used: list[tuple[References, ScaleFit]]
-    ) -> np.ndarray | None:
-        """Return the local correction from the references that agree; None if they are few."""
-        known = [(references.take(result.inliers), result) for references, result in used]
-        pixels = np.concatenate([references.pixels for references, _ in known])
-        if len(pixels) < MIN_REFERENCES:
+    def _measure_field(
+        self, size: tuple[int, int], state: ScaleState, used: list[tuple[References, ScaleFit]], time: float
+    ) -> None:
+        """Measure the local correction from the references that agree; none if they are few."""
+        known = [references.take(result.inliers) for references, result in used]
+        x = np.concatenate([result.outputs[result.inliers] for _, result in used])
+        pixels = np.concatenate([references.pixels for references in known])
+        if not self.is_local or len(pixels) < MIN_REFERENCES:
+            self._field = None
+            return
+        fitted = log_depth(self.kind, x, state.log_a, state.b)
+        measured = np.concatenate([np.log(references.depth) for references in known])
+        self._field, self._field_time = LocalField(size, pixels, fitted, measured - fitted), time
+
+    def _local_factor(self, values: np.ndarray, state: ScaleState, time: float) -> np.ndarray | None:
+        """Return the latest local correction for a frame, fading with its age; None if there is none."""
+        if self._field is None or not self.is_local:
             return None
-        measured = np.concatenate([np.log(references.depth) for references, _ in known])
-        fitted = np.concatenate([result.log_depth_at[result.inliers] for _, result in known])
-        field = LocalField((values.shape[0], values.shape[1]), pixels, fitted, measured - fitted)
-        small = np.ascontiguousarray(values[::STRIDE, ::STRIDE])
+        weight = math.exp(-max(time - self._field_time, 0.0) / FADING)
+        if weight < 0.05:
+            self._field = None
+            return None
+        first = [min(STRIDE // 2, side - 1) for side in values.shape]  # the middle of what a cell covers
+        small = np.ascontiguousarray(values[first[0] :: STRIDE, first[1] :: STRIDE])
         log_z = log_depth(self.kind, small, state.log_a, state.b).astype(np.float32)
-        return cv2.exp(field.correction(log_z))
+        correction = self._field.correction(log_z)
+        return cv2.exp(correction if weight == 1.0 else np.float32(weight) * correction)

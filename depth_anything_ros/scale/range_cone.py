@@ -10,6 +10,9 @@ from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.transform import Transform
 from depth_anything_ros.scale.references import CELL, References, references
 
+MIN_FIELD_OF_VIEW = 0.02
+"""Radians: a laser ranger's beam is at least as wide as the search for its pixel."""
+
 
 def from_range(
     distance: float,
@@ -44,25 +47,32 @@ def from_range(
     none = references(np.zeros((0, 2)), np.zeros(0), sigma, False, 0.0, time, source)
     if math.isnan(distance) or distance < limits[0] or distance <= 0:
         return none
-    has_echo = distance <= limits[1] and math.isfinite(distance)
+    has_echo = distance < limits[1] and math.isfinite(distance)  # at the limit, many drivers report no echo
     reach = distance if has_echo else limits[1]
     if not math.isfinite(reach):
         return none
     columns, rows = np.arange(CELL / 4, camera.width, CELL / 2), np.arange(CELL / 4, camera.height, CELL / 2)
     pixels = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
     origin, axis = to_camera.translation, to_camera.rotation[:, 0]
+    if (center := origin + reach * axis)[2] > 0:  # a narrow beam may miss all others
+        aimed = camera.project(center[np.newaxis])
+        if (aimed >= 0).all() and (aimed <= (camera.width - 1, camera.height - 1)).all():
+            pixels = np.concatenate([np.rint(aimed), pixels])
     rays = camera.back_project(pixels, np.ones(len(pixels)))
     z = _depth_at(rays, origin, reach)
     with np.errstate(invalid="ignore"):
         directions = (rays * z[:, np.newaxis] - origin) / reach
-        inside = np.isfinite(z) & (directions @ axis > math.cos(field_of_view / 2))
-    pixels, z = pixels[inside], z[inside]
+        inside = np.isfinite(z) & (directions @ axis > math.cos(max(field_of_view, MIN_FIELD_OF_VIEW) / 2))
+    x = values[pixels[:, 1].astype(int), pixels[:, 0].astype(int)].astype(np.float64)
+    inside &= np.isfinite(x)
+    pixels, z, x = pixels[inside], z[inside], x[inside]
     if not len(pixels):
         return none
-    x = values[pixels[:, 1].astype(int), pixels[:, 0].astype(int)].astype(np.float64)
     nearness = x if nearest_is_largest else -x
     is_nearest = has_echo & (nearness >= np.quantile(nearness, 0.98, method="higher"))
-    return references(pixels, z, np.where(is_nearest, sigma, 2 * sigma), ~is_nearest, 0.0, time, source)
+    # One echo is one measurement, however many pixels it may belong to.
+    shared = sigma * math.sqrt(max(int(is_nearest.sum()), 1))
+    return references(pixels, z, np.where(is_nearest, shared, 2 * sigma), ~is_nearest, sigma, time, source)
 
 
 def _depth_at(rays: np.ndarray, origin: np.ndarray, reach: float) -> np.ndarray:

@@ -16,6 +16,8 @@ from depth_anything_ros.scale.references import CELL, References, references
 
 NEIGHBORHOOD = 8
 """Pixels: a point that lies behind a nearer one within this distance, or up to twice as far, may be occluded."""
+SAME_PLACE = 0.01
+"""Meters between a sensor and the camera, below which nothing hides one's view from the other."""
 OCCLUSION = 0.1
 """Fraction of its depth by which a point must lie behind a neighbor to count as occluded."""
 
@@ -28,8 +30,9 @@ def from_points(
     time: float = 0.0,
     source: str = "point_cloud",
     cell: int = CELL,
+    is_beside: bool = True,
 ) -> References:
-    """Return references of the visible points: in the image, not occluded, and the nearest of each cell.
+    """Return references of the visible points: in the image, not occluded, and on the nearest surface of each cell.
 
     Args:
         points: (N, 3), meters in the camera's optical frame.
@@ -39,6 +42,7 @@ def from_points(
         time: seconds.
         source: the source's name.
         cell: pixels; at most one reference in each square of this size.
+        is_beside: whether the sensor looks from another place than the camera, so that points may be occluded.
     """
     points = np.asarray(points, np.float64).reshape(-1, 3)
     points = points[np.isfinite(points).all(axis=1) & (points[:, 2] > 0.01)]
@@ -50,10 +54,11 @@ def from_points(
         & (pixels[:, 1] < camera.height - 0.5)
     )
     pixels, z = pixels[inside], z[inside]
-    visible = ~_occluded(pixels, z, camera)
-    pixels, z = pixels[visible], z[visible]
-    nearest = _nearest_of_each_cell(pixels, z, cell)
-    return references(pixels[nearest], z[nearest], sigma, False, common_sigma, time, source)
+    if is_beside:
+        visible = ~_occluded(pixels, z, camera)
+        pixels, z = pixels[visible], z[visible]
+    chosen = _surface_of_each_cell(pixels, z, cell)
+    return references(pixels[chosen], z[chosen], sigma, False, common_sigma, time, source)
 
 
 def from_depth_image(
@@ -83,7 +88,8 @@ def from_depth_image(
     known = np.isfinite(z) & (z > 0)
     pixels = np.stack([columns.reshape(-1)[known], rows.reshape(-1)[known]], axis=1)
     points = to_camera.apply(depth_camera.back_project(pixels, z[known]))
-    return from_points(points, camera, sigma, 0.0, time, source)
+    is_beside = bool(np.linalg.norm(to_camera.translation) > SAME_PLACE)
+    return from_points(points, camera, sigma, 0.0, time, source, is_beside=is_beside)
 
 
 def from_scan(
@@ -149,12 +155,18 @@ def _occluded(pixels: np.ndarray, z: np.ndarray, camera: Camera) -> np.ndarray:
     return z * (1 - OCCLUSION) > around[row - 1, column - 1]
 
 
-def _nearest_of_each_cell(pixels: np.ndarray, z: np.ndarray, cell: int) -> np.ndarray:
-    """Return the indices of the nearest point of each cell."""
+def _surface_of_each_cell(pixels: np.ndarray, z: np.ndarray, cell: int) -> np.ndarray:
+    """Return the index of one point for each cell: the median of those on the nearest surface.
+
+    The nearest point itself would be nearer than the surface by the noise of many.
+    """
+    if not len(z):
+        return np.zeros(0, np.intp)
     index = np.floor((pixels + 0.5) / cell).astype(np.int64)
     keys = index[:, 1] * 100_003 + index[:, 0]
     order = np.lexsort((z, keys))
-    keys = keys[order]
-    is_first = np.ones(len(order), bool)
-    is_first[1:] = keys[1:] != keys[:-1]
-    return order[is_first]
+    keys, sorted_z = keys[order], z[order]
+    first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+    nearest = np.repeat(sorted_z[first], np.diff(np.append(first, len(keys))))
+    on_surface = np.add.reduceat((sorted_z < nearest * (1 + OCCLUSION)).astype(np.intp), first)
+    return order[first + (on_surface - 1) // 2]

@@ -14,17 +14,29 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from depth_anything_ros.postprocessing.meters import Scale
-from depth_anything_ros.scale.fit import Prior, Refusal, ScaleFit, ScaleKind, fit, log_depth, log_depth_gradient
+from depth_anything_ros.scale.fit import (
+    Prior,
+    Refusal,
+    ScaleFit,
+    ScaleKind,
+    fit,
+    log_depth,
+    log_depth_gradient,
+    sample,
+)
 from depth_anything_ros.scale.references import References
 
-GATE = 13.8
-"""Squared distance of a measurement from the state, in standard deviations. 1 in 1000 exceeds it (chi-squared, 2)."""
+GATE = 9.0
+"""Squared distance of a measurement from the state, in standard deviations: the published scale moves by 3 at most."""
 RATE = 0.25
 """Standard deviation of the change of ln a in one second without odometry, unless the model's record has its own."""
 CEILING = 0.45
 """Standard deviation of ln a over a whole scene: it does not drift farther than that."""
 SHIFT_RATE = 0.03
 """Standard deviation of the change of b in one second; 1/meters for inverse depth."""
+MIN_SPAN = 0.2
+"""Relative range of the network's output at the references, below which they tell one distance, and nothing about b."""
+FROZEN_SIGMA = 1e-3
 DISPUTE_SECONDS = 5.0
 """How long a disagreement between measurements remains in the published error."""
 
@@ -97,11 +109,18 @@ class ScaleTracker:
         state = self.state
         if state is None or time <= state.time:
             return state
-        seconds = time - state.time
-        # Mean-reverting, so that the standard deviation saturates.
-        room = max(0.0, 1 - state.total_covariance[0, 0] / CEILING**2)
-        noise = np.diag([room * self._rate**2 * seconds, SHIFT_RATE**2 * seconds if self._kind.has_shift else 0.0])
-        self.state = replace(state, covariance=state.covariance + noise, time=time)
+        # Mean-reverting (Ornstein-Uhlenbeck), so that the errors saturate, and b returns to what is usual.
+        seconds, prior = time - state.time, self._prior
+        decay_a = math.exp(-(self._rate**2) * seconds / CEILING**2)
+        decay_b = math.exp(-(SHIFT_RATE**2) * seconds / prior.b_sigma**2)
+        (aa, ab), (_, bb) = state.covariance
+        aa = max(CEILING**2 - (CEILING**2 - aa) * decay_a, aa)
+        b = state.b
+        if self._kind.has_shift:
+            b = prior.b + (b - prior.b) * math.sqrt(decay_b)
+            bb = max(prior.b_sigma**2 - (prior.b_sigma**2 - bb) * decay_b, bb * decay_b)
+            ab *= math.sqrt(decay_a * decay_b)
+        self.state = replace(state, b=b, covariance=np.array([[aa, ab], [ab, bb]]), time=time)
         return self.state
 
     def carry(self, values: np.ndarray, carried: References, time: float, odometry_sigma: float = 0.01) -> bool:
@@ -140,7 +159,8 @@ class ScaleTracker:
         Returns:
             The fit that was used, or why the references were not used.
         """
-        measured = fit(self._kind, values, known, self._measurement_prior(known))
+        is_frozen = self._kind.has_shift and self.state is not None and not _tells_shift(self._kind, values, known)
+        measured = fit(self._kind, values, known, self._measurement_prior(is_frozen))
         if isinstance(measured, Refusal):
             self.problem = measured.reason
             return measured
@@ -149,30 +169,40 @@ class ScaleTracker:
             return self._accept(measured, known)
         difference = np.array([measured.log_a - state.log_a, measured.b - state.b])
         spread = state.total_covariance + measured.covariance + known.common_sigma**2 * _common(measured.b)
-        if float(difference @ np.linalg.pinv(spread) @ difference) > GATE:
+        fused: ScaleFit | Refusal = Refusal("")
+        if float(difference @ np.linalg.pinv(spread) @ difference) <= GATE:
+            fused = fit(self._kind, values, known, self._state_prior(state, is_frozen))
+        if isinstance(fused, Refusal):
             self._dispute_with(state, measured, difference)
             self.problem = f"{known.source} disagrees with the scale so far; waiting for a second measurement"
             return Refusal(self.problem)
-        fused = fit(self._kind, values, known, self._state_prior(state))
-        return self._accept(measured if isinstance(fused, Refusal) else fused, known)
+        if is_frozen:  # nothing was learned about b: its error stays
+            fused = replace(fused, covariance=fused.covariance + np.diag([0.0, state.covariance[1, 1]]))
+        return self._accept(fused, known)
 
     def reset(self) -> None:
         """Forget everything."""
         self.state, self.problem, self._dispute = None, "", 0.0
 
-    def _measurement_prior(self, known: References) -> Prior:
-        """Return the prior of a measurement: one or two references cannot tell the shift, so it stays as it is."""
-        state = self.state
-        if state is None or len(known) > 2 or not self._kind.has_shift:
-            return self._prior
-        sigma = min(math.sqrt(max(state.covariance[1, 1], 1e-8)), self._prior.b_sigma)
-        return replace(self._prior, b=state.b, b_sigma=sigma)
+    @property
+    def dispute(self) -> float:
+        """Relative difference between measurements that disagreed lately; it fades."""
+        return 0.0 if self.state is None else 2 * self._dispute_at(self.state.time)
 
-    def _state_prior(self, state: ScaleState) -> Prior:
+    def _measurement_prior(self, is_frozen: bool) -> Prior:
+        """Return the prior of a measurement. References at one distance cannot tell the shift, so it stays as it is."""
+        state = self.state
+        if state is None or not is_frozen:
+            return self._prior
+        return replace(self._prior, b=state.b, b_sigma=FROZEN_SIGMA)
+
+    def _state_prior(self, state: ScaleState, is_frozen: bool) -> Prior:
         covariance = state.covariance + self._dispute_at(state.time) ** 2 * _common(state.b)
         log_a_sigma = math.sqrt(covariance[0, 0])
         b_sigma = math.sqrt(max(covariance[1, 1], 1e-12))
         correlation = min(max(covariance[0, 1] / (log_a_sigma * b_sigma), -0.99), 0.99)
+        if is_frozen:
+            return Prior(state.log_a, log_a_sigma, state.b, FROZEN_SIGMA)
         return Prior(state.log_a, log_a_sigma, state.b, b_sigma, correlation if self._kind.has_shift else 0.0)
 
     def _accept(self, measured: ScaleFit, known: References) -> ScaleFit:
@@ -201,6 +231,16 @@ class ScaleTracker:
 
     def _dispute_at(self, time: float) -> float:
         return self._dispute * math.exp(-max(time - self._disputed, 0.0) / DISPUTE_SECONDS)
+
+
+def _tells_shift(kind: ScaleKind, values: np.ndarray, known: References) -> bool:
+    """Return whether references lie at different distances."""
+    x = sample(values, known.pixels[~known.is_bound], nearest_is_largest=kind.sign < 0)
+    x = x[np.isfinite(x)]
+    if len(x) < 3:
+        return False
+    low, middle, high = np.quantile(x, (0.1, 0.5, 0.9))
+    return bool(high - low > MIN_SPAN * abs(middle))
 
 
 def _common(b: float) -> np.ndarray:

@@ -20,12 +20,15 @@ from depth_node_graph import (
     private_context,  # noqa: F401 - the fixture `context`
 )
 from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_reports import Reports
 from encoded_images import image_message
 from known_models import write_constant_model
 from ros_messages import ideal_camera_info
 from sensor_msgs.msg import CameraInfo, Image, Imu, LaserScan, PointCloud2, PointField, Range
+from std_srvs.srv import Trigger
 
 from depth_anything_ros.geometry.camera import Camera
+from depth_anything_ros.ros.depth_node import diagnostics
 
 WIDTH, HEIGHT = 160, 120
 CAMERA = Camera(WIDTH, HEIGHT, float(WIDTH), float(WIDTH), (WIDTH - 1) / 2, (HEIGHT - 1) / 2)
@@ -201,7 +204,7 @@ def test_ground_gives_meters_within_three_percent(graph, tmp_path: Path, pitch: 
         imu.linear_acceleration.z = -9.81 * math.sin(angle)
         return {"scale/imu": imu} if has_imu else {}
 
-    rig = Rig(client, {"scale/imu": Imu})
+    rig = Rig(client, {"scale/imu": Imu} if has_imu else {})
     found = rig.depth(messages)
     floor = np.isfinite(found) & (np.abs(depth - CAMERA_HEIGHT / floor_descent(angle)) < 1e-6)
     assert floor.sum() > 2000
@@ -284,3 +287,48 @@ def test_unknown_source_is_refused_with_the_choices(graph, tmp_path: Path) -> No
         graph(model, (), scale__source=["lidar"])
     with pytest.raises(ValueError, match="must be x, y, z, qx, qy, qz, qw"):
         graph(model, (), scale__source=["range"], scale__extrinsics=[1.0, 2.0])
+
+
+def test_diagnostics_warn_while_there_is_no_scale(graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diagnostics, "PERIOD", 0.2)
+    model = write_constant_model(tmp_path / "model.onnx", relative(room()))
+    node, client = graph(model, (DEPTH, "inverse_depth/image"), scale__source=["point_cloud"])
+    reports, rig = Reports(node, client), Rig(client, {"scale/points": PointCloud2})
+
+    rig.shoot({})
+    reports.wait_for("camera", lambda _, values: values.get("scale") == "none")
+
+
+def test_sources_are_subscribed_only_while_depth_is(graph, tmp_path: Path) -> None:
+    model = write_constant_model(tmp_path / "model.onnx", relative(room()))
+    _, client = graph(model, (), scale__source=["point_cloud"])
+    publisher = client.create_publisher(PointCloud2, "scale/points", 5)
+    assert not client.spin_for(publisher.get_subscription_count, 0.5)
+    listener = client.listen(DEPTH)
+    client.spin_until(publisher.get_subscription_count, "the source")
+    client.destroy_subscription(listener)
+    client.spin_until(lambda: not publisher.get_subscription_count(), "the end of the source")
+
+
+def test_subscriber_of_scale_alone_gets_it(graph, tmp_path: Path) -> None:
+    depth = room()
+    model = write_constant_model(tmp_path / "model.onnx", relative(depth))
+    _, client = graph(model, (), scale__source=["point_cloud"])
+    rig = Rig(client, {"scale/points": PointCloud2})
+
+    def measured() -> bool:
+        rig.shoot({"scale/points": cloud_of(points_of_room(depth))})
+        return bool(rig.scales) and rig.values()["state"] == "measured"
+
+    client.spin_until(measured, "the scale")
+
+
+def test_reset_scale_forgets_what_sensors_told(graph, tmp_path: Path) -> None:
+    depth = room()
+    model = write_constant_model(tmp_path / "model.onnx", relative(depth))
+    node, client = graph(model, (DEPTH, "inverse_depth/image"), scale__source=["point_cloud"])
+    rig = Rig(client, {"scale/points": PointCloud2})
+    rig.depth(lambda: {"scale/points": cloud_of(points_of_room(depth))})
+    node._on_reset_scale(Trigger.Request(), Trigger.Response())
+    client.wait_for("inverse_depth/image", rig.shoot({}))
+    client.spin_until(lambda: rig.values()["state"] == "none", "no scale")

@@ -133,3 +133,29 @@ def test_sample_takes_the_nearest_surface_around_a_point() -> None:
     assert sample(values, np.array([[0.4, 0.4], [0.0, 1.0]]), True).tolist() == [4, 3]
     assert sample(values, np.array([[0.4, 0.4]]), False).tolist() == [1]
     assert math.isnan(sample(values, np.array([[5.0, 0.0]]), True)[0])
+
+
+def test_reference_without_depth_in_the_fit_adds_no_certainty() -> None:
+    """With b < 0 a far pixel has a x + b <= 0; its derivative must not pin the fit."""
+    rng = np.random.default_rng(0)
+    output = (0.2 + 0.6 * rng.random((HEIGHT // 40, WIDTH // 40))).repeat(40, 0).repeat(40, 1).astype(np.float32)
+    known = observe(1 / (A * output - 0.05), 150, 0)
+    output[:4, :4] = 0.0
+    far = references([[1.0, 1.0]], [50.0], 0.01)
+    both = references(np.concatenate([known.pixels, far.pixels]), np.concatenate([known.depth, far.depth]), 0.01)
+    alone, more = fit(INVERSE, output, known, Prior()), fit(INVERSE, output, both, Prior())
+    assert isinstance(alone, ScaleFit)
+    assert isinstance(more, ScaleFit)
+    assert more.b == pytest.approx(alone.b, abs=0.01)
+    assert more.covariance[1, 1] > 0.5 * alone.covariance[1, 1]
+    assert not more.inliers[-1]
+
+
+def test_references_on_one_object_claim_no_more_than_its_error() -> None:
+    output, depth = scene(3)
+    rng = np.random.default_rng(3)
+    pixels = np.stack([rng.integers(85, 115, 100), rng.integers(85, 115, 100)], axis=1)
+    result = fit(INVERSE, output, references(pixels, depth[pixels[:, 1], pixels[:, 0]], 0.01), Prior())
+    assert isinstance(result, ScaleFit)
+    assert result.blocks <= 4
+    assert math.sqrt(result.covariance[0, 0]) > 0.02

@@ -44,7 +44,8 @@ def test_old_measurement_is_not_used() -> None:
     scaled.add("points", 9.0, convert(observe(depth, 100, 1), 9.0))
     result = scaled.update(output, CAMERA, 10.0)
     assert result.scale is None
-    assert result.problem == "no measurement has arrived"
+    assert result.problem == "the nearest measurement is 1.00 s away"
+    assert metric_scale().update(output, CAMERA, 10.0).problem == "no measurement has arrived"
 
 
 def test_measurement_is_used_once_and_then_held() -> None:
@@ -54,7 +55,11 @@ def test_measurement_is_used_once_and_then_held() -> None:
     first, second = scaled.update(output, CAMERA, 10.0), scaled.update(output, CAMERA, 10.05)
     assert (first.is_held, second.is_held) == (False, True)
     assert second.age == pytest.approx(0.05)
-    assert second.scale == first.scale
+    assert second.scale is not None
+    assert first.scale is not None
+    assert second.scale.a == first.scale.a
+    assert second.scale.b == pytest.approx(first.scale.b, abs=1e-3)  # it slowly returns to its prior
+    assert second.residual == first.residual
     assert first.references > 80
 
 
@@ -76,7 +81,7 @@ def test_source_that_sees_nothing_is_named() -> None:
     output, depth = scene(4)
     nothing = observe(depth, 1, 4).take(np.zeros(1, bool))
     scaled.add("range", 0.0, convert(nothing, 0.0, "range"))
-    assert "range sees no surface" in scaled.update(output, CAMERA, 0.0).problem
+    assert "range: it sees no surface" in scaled.update(output, CAMERA, 0.0).problem
 
 
 def test_time_that_jumps_back_starts_again() -> None:
@@ -102,3 +107,41 @@ def test_local_factor_brings_depth_to_the_references() -> None:
             found = found * cv2.resize(result.factor, (WIDTH, HEIGHT))
         errors.append(float(np.mean(np.abs(found - bent) / bent)))
     assert errors[1] < 0.4 * errors[0]
+
+
+def test_local_correction_fades_on_held_frames() -> None:
+    """A lidar slower than the camera must not make depth flicker."""
+    output, depth = scene(7, error=0.0)
+    bent = depth * np.exp(0.25 * np.sin(np.arange(WIDTH) / 90))
+    scaled = metric_scale()
+    scaled.add("points", 0.0, convert(observe(bent, 500, 7), 0.0))
+    factors = [scaled.update(output, CAMERA, time).factor for time in (0.0, 0.033, 0.066, 2.0)]
+    assert factors[0] is not None
+    assert factors[1] is not None
+    assert factors[2] is not None
+    changes = [np.abs(np.log(factors[i + 1] / factors[i])).max() for i in (0, 1)]
+    assert max(changes) < 0.05
+    assert factors[3] is None
+
+
+def test_measurement_waits_for_the_image_of_a_slow_model() -> None:
+    """A scan at 40 Hz, and an image that the model has finished half a second later."""
+    scaled = metric_scale()
+    output, depth = scene(8)
+    for number in range(20):
+        scaled.add("scan", 1.0 + number / 40, convert(observe(depth, 100, number), 1.0 + number / 40, "scan"))
+    result = scaled.update(output, CAMERA, 1.0)
+    assert result.state is not None
+    assert result.state.measured == 1.0
+
+
+def test_sources_that_disagree_are_reported() -> None:
+    scaled = metric_scale()
+    output, depth = scene(9, error=0.02)
+    problems = set()
+    for number in range(10):
+        time = number / 10
+        scaled.add("lidar", time, convert(observe(depth, 200, number), time, "lidar"))
+        scaled.add("radar", time, convert(observe(1.3 * depth, 200, number), time, "radar"))
+        problems.add(scaled.update(output, CAMERA, time).problem)
+    assert any("disagree" in problem for problem in problems)

@@ -129,3 +129,26 @@ def test_range_sensor_without_echo_gives_bounds_only() -> None:
     assert known.is_bound.all()
     assert len(known) > 0
     assert len(from_range(0.01, 0.3, TO_OPTICAL, CAMERA, values, True, limits=(0.1, 4.0))) == 0
+
+
+def test_many_noisy_points_of_a_wall_are_not_biased() -> None:
+    points = wall(2.0, 20_000, 5)
+    points[:, 2] *= np.exp(0.02 * np.random.default_rng(5).standard_normal(len(points)))
+    known = from_points(points, CAMERA)
+    assert abs(np.log(known.depth / 2.0).mean()) < 0.005
+
+
+def test_floor_seen_by_the_camera_itself_is_not_occluded() -> None:
+    rows = np.arange(480)[:, np.newaxis] - CAMERA.cy
+    floor = np.where(rows > 4, 0.3 * CAMERA.fy / np.maximum(rows, 1), np.nan) * np.ones((1, 640))
+    known = from_depth_image(floor.astype(np.float32), CAMERA, CAMERA, Transform.identity())
+    assert known.depth.max() > 10
+
+
+def test_laser_ranger_hits_the_pixel_of_its_beam() -> None:
+    values = np.full((120, 160), 0.5, np.float32)
+    known = from_range(1.0, 0.0, TO_OPTICAL, CAMERA.resized(160, 120), values, True)
+    assert (~known.is_bound).sum() >= 1
+    assert from_range(
+        4.0, 0.3, TO_OPTICAL, CAMERA, np.full((480, 640), 0.5, np.float32), True, (0.1, 4.0)
+    ).is_bound.all()

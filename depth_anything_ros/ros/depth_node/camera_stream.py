@@ -9,7 +9,6 @@ import threading
 from rclpy.node import Node
 from rclpy.utilities import get_rmw_implementation_identifier
 
-from depth_anything_ros.geometry.transform import Transform
 from depth_anything_ros.postprocessing.depth_products import DepthSettings
 from depth_anything_ros.ros.depth_node.frame_scheduler import FrameScheduler
 from depth_anything_ros.ros.depth_node.frame_statistics import FrameStatistics
@@ -50,7 +49,7 @@ class CameraStream:
         scheduler: where frames wait for the worker.
         local: the camera node of this process that the images come from, if any.
         scale_sources: sensors that tell the scale.
-        extrinsics: where these sensors are; see `SensorTransforms`.
+        transforms: where these sensors are.
 
     Attributes:
         statistics: counts and times of the frames so far.
@@ -70,7 +69,7 @@ class CameraStream:
         scheduler: FrameScheduler[CameraFrame],
         local: LocalImages | None = None,
         scale_sources: tuple[str, ...] = (),
-        extrinsics: Transform | None = None,
+        transforms: SensorTransforms | None = None,
     ) -> None:
         self.name = name
         self.statistics = FrameStatistics()
@@ -83,8 +82,9 @@ class CameraStream:
         )
         topic = None if local else self.input.image_topic.removesuffix("/compressed")
         self.geometry = StreamGeometry(self.input, self.log, topic)
-        transforms = SensorTransforms(node, extrinsics)
-        self._scale_sources = ScaleSources(node, prefix, scale_sources, transforms, lambda: self.parameters)
+        self._scale_sources = ScaleSources(
+            node, prefix, scale_sources, transforms or SensorTransforms(node), lambda: self.parameters
+        )
         self.processor = FrameProcessor(
             self.input,
             self._outputs,
@@ -151,6 +151,11 @@ class CameraStream:
             self.processor.reset()
         self.geometry.reset()
 
+    def reset_scale(self) -> None:
+        """Forget the scale that sensors told; the next measurement starts again."""
+        if self.processor.measured is not None:
+            self.processor.measured.reset()
+
     def set_active(self, is_active: bool) -> None:
         """Start or stop receiving images."""
         self._is_active = is_active
@@ -161,6 +166,7 @@ class CameraStream:
         with self._refreshing:  # called by the executor and by transitions; the last state seen must win
             scale = self.scale
             is_requested = self._is_active and scale is not None and bool(self._outputs.requested(scale.gives_depth))
+            self._scale_sources.set_open(is_requested)
             self.input.set_open(is_requested)
 
     def refresh_input(self) -> None:

@@ -24,7 +24,7 @@ class MeasuredScale:
     """Scales the frames of one camera by its sensors.
 
     Args:
-        sources: the sensors; they are opened here.
+        sources: the sensors.
         scale_model: one of `zoo.record.SCALES`.
 
     Attributes:
@@ -36,7 +36,8 @@ class MeasuredScale:
         self._kind = KINDS[scale_model]
         self._sources = sources
         self._metric = MetricScale(self._kind, Prior(b_sigma=PRIOR_SHIFT_SIGMA))
-        sources.open(self._metric)
+        self._reset_requested = False
+        sources.connect(self._metric)
 
     def settings_for(self, task: Task) -> DepthSettings | None:
         """Return the depth settings of a frame; None if it has no scale, and so no depth. For the worker's thread."""
@@ -44,6 +45,9 @@ class MeasuredScale:
         if task.camera is None:
             self.latest = FrameScale(None, True, math.inf, "there is no camera_info")
             return None
+        if self._reset_requested:
+            self._reset_requested = False
+            self._metric.reset()
         self._metric.is_local = parameters.scale_local
         self._sources.begin_frame(task.frame.header, self._kind.sign < 0)
         self.latest = found = self._metric.update(task.values, task.camera, seconds_of(task.frame.header))
@@ -53,8 +57,8 @@ class MeasuredScale:
         return replace(depth, scale=found.scale, local_factor=found.factor, write_sigma=write)
 
     def reset(self) -> None:
-        """Forget the scale; the next measurement starts again."""
-        self._metric.reset()
+        """Forget the scale before the next frame; the next measurement starts again. For any thread."""
+        self._reset_requested = True
 
     def report(self, header: Header, hold: float) -> DiagnosticArray:
         """Return the message of the topic ``scale`` for the latest frame.
@@ -65,6 +69,10 @@ class MeasuredScale:
         """
         status = scale_status(self.latest, self._kind_sigma(), hold)
         return DiagnosticArray(header=header, status=[status])
+
+    def state(self, hold: float) -> str:
+        """Return "measured", "held", "lost" or "none", for the latest frame."""
+        return scale_state(self.latest, hold)
 
     def _kind_sigma(self) -> float:
         found = self.latest

@@ -28,6 +28,7 @@ from depth_anything_ros.ros.depth_node.worker import DepthWorker
 from depth_anything_ros.ros.io.image_input import CameraFrame
 from depth_anything_ros.ros.io.intra_process import LocalImages
 from depth_anything_ros.ros.io.topic_qos import warn_of_unknown_overrides
+from depth_anything_ros.ros.io.transforms import SensorTransforms
 from depth_anything_ros.ros.process.graph_watch import GraphWatch, call_periodically
 from depth_anything_ros.ros.process.log_bridge import LogBridge
 from depth_anything_ros.ros.process.runner import run_node
@@ -76,6 +77,7 @@ class DepthNode(LifecycleNode):
         self._is_active, self._is_enabled = False, True
         cameras = self._declared.cameras
         self._scheduler: FrameScheduler[CameraFrame] = FrameScheduler(cameras)
+        transforms = SensorTransforms(self, self._declared.extrinsics)
         self.streams = {
             name: CameraStream(
                 self,
@@ -85,7 +87,7 @@ class DepthNode(LifecycleNode):
                 self._scheduler,
                 local_images if name == "" else None,
                 self._declared.scale_sources,
-                self._declared.extrinsics,
+                transforms,
             )
             for name in cameras
         }
@@ -219,6 +221,7 @@ class DepthNode(LifecycleNode):
     def _forget_stamps(self) -> None:
         for stream in self.streams.values():
             stream.input.stamps.reset()
+            stream.reset_scale()
 
     # Parameters and services
 
@@ -284,6 +287,8 @@ class DepthNode(LifecycleNode):
 
     def _on_reset_scale(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Go back to the scale given at start, or to the nominal one."""
+        for stream in self.streams.values():
+            stream.reset_scale()
         # Both parameters at once: no frame may see half of a scale.
         response.success = self.set_parameters_atomically(self._declared.scales_at_start()).successful
         scales = [scale.text for stream in self.streams.values() if (scale := stream.scale) is not None]

@@ -85,7 +85,10 @@ class DepthOutputs:
         for name in TOPICS.keys() - absent - self._publishers.keys():
             self._publishers[name] = self._create(*TOPICS[name])
         if gives_sigma and self._scale is None:
-            self._scale = self._node.create_publisher(DiagnosticArray, self._prefix + SCALE, OUTPUT_QOS)
+            self._scale = self._create(SCALE, DiagnosticArray)
+        elif not gives_sigma and self._scale is not None:
+            self._node.destroy_publisher(self._scale)
+            self._scale = None
         if not HAS_MATCHED_EVENTS and self._poll is None:
             # Steady, because simulated time may stand still.
             self._poll = self._node.create_timer(POLL, self._on_change, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -123,6 +126,9 @@ class DepthOutputs:
         """Return the outputs that have subscribers; those in meters only if ``gives_depth``."""
         # A copy, because the executor may remove a topic meanwhile.
         heard = {name for name, publisher in list(self._publishers.items()) if publisher.get_subscription_count()}
+        scale = self._scale
+        if scale is not None and scale.get_subscription_count():
+            heard.add(SCALE)
         return Requested(frozenset(heard if gives_depth else heard - set(NEEDS_DEPTH)))
 
     def arrays(self, requested: Requested, messages: OutputMessages, has_camera: bool) -> DepthBuffers:

@@ -253,7 +253,10 @@ DECLARATIONS = (
 )
 """All parameters, in the order of the documentation."""
 
-PER_CAMERA = ("max_rate", "priority", "rectified", "input_range", "scale.a", "scale.b")
+PER_CAMERA = (
+    *("max_rate", "priority", "rectified", "input_range", "scale.a", "scale.b"),
+    *("scale.camera_height", "scale.camera_pitch"),
+)
 """Parameters that each named camera also has under its own name, such as ``left.rectified``."""
 
 BY_NAME = {declaration.name: declaration for declaration in DECLARATIONS}

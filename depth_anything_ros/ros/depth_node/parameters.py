@@ -181,6 +181,8 @@ class DepthParameters:
         self._changing = threading.Lock()
         self._values = self._at_start = values
         self.streams = self._streams_of(values)
+        if self.extrinsics is not None and (len(self.scale_sources) > 1 or len(self.cameras) > 1):
+            raise ValueError("scale.extrinsics is for one sensor and one camera; with several, use TF")
         self.model()
 
     def _streams_of(self, values: dict[str, Any]) -> dict[str, StreamParameters]:

@@ -74,7 +74,8 @@ def choose_scale(parameters: StreamParameters, record: ModelRecord, sources: Seq
     scale = Scale(*record.nominal_scale)
     text = (
         f"scale is NOMINAL, not measured: a = {scale.a:g}, b = {scale.b:g} from the record of {record.name}; "
-        f"distances are plausible, not measured. Set {_parameters_of(record)} for your camera (README, Meters)"
+        f"distances are plausible, not measured. Set scale.source to a sensor, or, for a fixed view, "
+        f"{_parameters_of(record)} (README, Meters)"
     )
     return ScaleChoice(scale, "nominal", missing + text, is_warning=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -36,8 +37,10 @@ TOPICS: dict[str, tuple[tuple[str, type], ...]] = {
 """The topics of each source, after the camera's prefix."""
 LEVEL_UP = np.array([0.0, -1.0, 0.0])
 """Opposite to gravity in the optical frame of a level camera."""
-IMU_AGE = 0.5
-"""Seconds after which a message of the IMU is too old to tell the direction of gravity."""
+IMU_AGE = 0.1
+"""Seconds around an image whose messages of the IMU, on average, tell the direction of gravity."""
+IMUS = 1000
+"""Messages of the IMU that are kept: the frames of a slow model are seconds old."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +76,20 @@ class ScaleSources:
         self._metric: MetricScale | None = None
         self._frame: _Frame | None = None
         self._depth_info: CameraInfo | None = None
-        self._imu: Imu | None = None
+        self._imus: deque[Imu] = deque(maxlen=IMUS)
 
-    def open(self, metric: MetricScale) -> None:
-        """Subscribe, and give measurements to a metric scale."""
+    def set_open(self, is_open: bool) -> None:
+        """Subscribe while depth is requested; unsubscribe otherwise."""
+        if is_open and self._metric is not None and not self._subscriptions:
+            self._subscribe()
+        elif not is_open:
+            self._unsubscribe()
+
+    def connect(self, metric: MetricScale) -> None:
+        """Give measurements to a metric scale, as soon as `set_open` subscribes."""
         self._metric = metric
+
+    def _subscribe(self) -> None:
         handlers: dict[type, Callable[[Any], None]] = {
             Image: self._on_depth,
             CameraInfo: self._on_depth_info,
@@ -94,10 +106,14 @@ class ScaleSources:
                 self._subscriptions.append(subscription)
 
     def close(self) -> None:
-        """Unsubscribe."""
+        """Unsubscribe, and forget the metric scale."""
+        self._unsubscribe()
+        self._metric = self._frame = None
+        self._imus.clear()
+
+    def _unsubscribe(self) -> None:
         while self._subscriptions:
             self._node.destroy_subscription(self._subscriptions.pop())
-        self._metric = self._frame = None
 
     def begin_frame(self, header: Header, nearest_is_largest: bool) -> None:
         """Prepare for a frame. For the worker's thread, before the metric scale is updated.
@@ -181,18 +197,23 @@ class ScaleSources:
         self._add("range", measured.header, convert)
 
     def _on_imu(self, imu: Imu) -> None:
-        self._imu = imu
+        self._imus.append(imu)
 
     def _ground(self, camera: Camera, time: float) -> References:
         """Return references on the ground, with gravity from the IMU, or from the camera's pitch without one."""
-        parameters, imu = self._parameters(), self._imu
+        parameters = self._parameters()
         if parameters.scale_camera_height <= 0:
             raise ReferenceMessageError("set scale.camera_height to the camera's height above the ground")
         pitch = math.radians(parameters.scale_camera_pitch)
         up = np.array([0.0, -math.cos(pitch), -math.sin(pitch)])
-        if imu is not None and abs(seconds_of(imu.header) - time) < IMU_AGE:
+        imus = list(self._imus)
+        if imus or self._node.count_publishers(self._node.resolve_topic_name(self._prefix + "scale/imu")):
+            near = [imu for imu in imus if abs(seconds_of(imu.header) - time) < IMU_AGE]
+            if not near:
+                raise ReferenceMessageError(f"the IMU gives no message within {IMU_AGE} s of the image")
             assert self._frame is not None  # the worker has begun a frame
-            up = self._transforms.to_camera(imu.header, self._frame.header).rotation @ up_of(imu)
+            gravity = np.mean([up_of(imu) for imu in near], axis=0)
+            up = self._transforms.to_camera(near[-1].header, self._frame.header).rotation @ gravity
         return from_ground(camera, up, parameters.scale_camera_height, time=time)
 
 

@@ -27,7 +27,7 @@ from depth_anything_ros.ros.depth_node.frame_statistics import FrameStatistics
 from depth_anything_ros.ros.depth_node.frame_task import FrameSettings, Task
 from depth_anything_ros.ros.depth_node.measured_scale import MeasuredScale
 from depth_anything_ros.ros.depth_node.message_size import large_cloud_advice
-from depth_anything_ros.ros.depth_node.outputs import DepthOutputs
+from depth_anything_ros.ros.depth_node.outputs import SCALE, DepthOutputs
 from depth_anything_ros.ros.depth_node.parameters import StreamParameters
 from depth_anything_ros.ros.depth_node.stream_geometry import UNCORRECTED, StreamGeometry
 from depth_anything_ros.ros.depth_node.stream_log import StreamLog
@@ -239,7 +239,7 @@ class FrameProcessor:
         outputs = self._outputs.arrays(requested, messages, geometry is not None)
         if outputs.points is not None:
             self._warn_of_large_cloud(size, depth.stride, messages)
-        if not outputs:
+        if not outputs and SCALE not in requested:
             self._publish_info_alone(frame, messages, outputs, geometry, info)
             return None
         return Task(
@@ -264,9 +264,10 @@ class FrameProcessor:
             model_seconds: how long the model took.
         """
         settings, outputs = self._scaled(task, network_size)
-        if not outputs and task.info is None:
+        if task.outputs.needs_depth and not outputs.needs_depth and not outputs:
             self._statistics.drop("no scale", self.scale_problem)
-            return
+            if task.info is None:
+                return
         reach = reach_of(task.size, network_size)
         self._pipeline.derive(task.values, task.rgb, task.camera, task.valid, reach, settings, outputs)
         self._outputs.publish(task.frame.header, task.messages, outputs, task.info)
@@ -343,6 +344,8 @@ class FrameProcessor:
         """Return the frame's depth settings, and the outputs that can be filled: without a scale, none in meters."""
         if self.measured is None:
             return self._correct_for_lens(task, network_size), task.outputs
+        if task.valid is not None:  # the network saw nothing there that sensors could have measured
+            np.copyto(task.values, np.float32(np.nan), where=~task.valid)
         settings = self.measured.settings_for(task)
         self._outputs.publish_scale(self.measured.report(task.frame.header, task.settings.parameters.scale_hold))
         if settings is not None:

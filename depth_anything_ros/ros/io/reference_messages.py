@@ -80,6 +80,6 @@ def up_of(imu: Imu) -> np.ndarray:
             return np.array([2 * (x * z - y * w), 2 * (y * z + x * w), norm - 2 * (x * x + y * y)]) / norm
     acceleration = np.array([imu.linear_acceleration.x, imu.linear_acceleration.y, imu.linear_acceleration.z])
     length = float(np.linalg.norm(acceleration))
-    if not 8.0 < length < 12.0:  # m/s^2; otherwise it is not gravity
+    if abs(length - 9.81) > 0.5:  # m/s^2; otherwise the robot accelerates
         raise ReferenceMessageError("the IMU gives no orientation, and its acceleration is not that of gravity")
     return acceleration / length
