@@ -2,8 +2,9 @@
 
 `parameter_documents` generates config/depth_node.yaml and docs/parameters.md from them.
 
-Values act in these places: model, backend and precision in `model_loader`; depth, points and flying pixels in
-`postprocessing.depth_products`; scale in `scale_choice` and `measured_scale`; max_rate and max_age in `ros.io.image_input`.
+Values act in these places: model, backend and precision in `model_loader`; depth and flying pixels in
+`postprocessing.depth_products`; points in `postprocessing.point_cloud`; scale in `scale_choice` and `measured_scale`;
+max_rate and max_age in `ros.io.image_input`.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ A backend handles graphs and batches. The estimator handles images, resizing and
 module, which is imported only when the backend is chosen. A name such as "onnxruntime:cuda" is a library and its
 device. A bare library name means the CPU, except for TensorRT, which supports only GPUs.
 
-To add a backend, write a module with `load(request)` that returns a `Backend` (see `interface`), and add it to `BACKENDS`.
-CONTRIBUTING.md lists the extras, documents and tests that belong to it.
+To add a backend, write a module with `load(request)` that returns a `Backend` (its methods are in `interface`), and add
+it to `BACKENDS`. CONTRIBUTING.md lists the extras, documents and tests that belong to it.
 """
 
 from __future__ import annotations

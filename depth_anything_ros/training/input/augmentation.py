@@ -1,4 +1,4 @@
-"""Augmentation of the network's images: colors, blur and, for the student, CutMix (its loss: `cut_and_mixed_loss`).
+"""Augmentation of the network's images: colors, blur and, for the student, CutMix (loss: `losses.cut_and_mixed_loss`).
 
 Depth Anything (arXiv 2401.10891) §3.2: strong color jitter, Gaussian blur and CutMix. Its strengths are not published.
 The defaults, and the boxes of CutMix, are those of UniMatch (arXiv 2208.09910), by the same first author. Three things
