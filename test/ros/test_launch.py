@@ -550,11 +550,12 @@ def flattened(parameters: dict[str, object], prefix: str = "") -> dict[str, obje
 @needs_installation
 def test_depth_launch_scales_by_ground_plane(node: Node, folder: Path) -> None:
     """`scale:=ground_plane camera_height:=0.3` reaches the node, which asks for the ground's topics."""
+    node.create_subscription(Image, "depth/image_rect", lambda _: None, 10)  # sources are subscribed while depth is
     namespace = node.get_namespace().strip("/")
-    arguments = ("scale:=ground_plane,laser_scan", "camera_height:=0.3")
+    arguments = ("scale:=ground_plane,laser_scan", "camera_height:=0.3", "scan:=front/scan")
     process = start(f"model:={folder}/red.onnx", f"namespace:={namespace}", *arguments, name="depth")
     try:
-        wait_for(node, process, lambda: node.count_subscribers("scale/imu") and node.count_subscribers("scale/scan"))
+        wait_for(node, process, lambda: node.count_subscribers("scale/imu") and node.count_subscribers("front/scan"))
     finally:
         output = end(process)
     assert process.returncode == 0, output
