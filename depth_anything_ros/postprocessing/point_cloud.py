@@ -58,8 +58,8 @@ def write_point_cloud(
         rgb: uint8 (H, W, 3) of any strides, or None for points without color.
         out: contiguous uint8 of H' * W' * 16 bytes (12 without color), with (H', W') from `organized_size`.
         stride: every ``stride``-th row and column becomes points.
-        minimum: limit of Z in meters.
-        maximum: limit of Z in meters.
+        minimum: limit of Z in meters (points.min_depth).
+        maximum: limit of Z in meters (points.max_depth; 0 there means no other limit than max_depth).
         flying: bool or uint8 (H, W), not zero for flying pixels.
 
     Raises:
