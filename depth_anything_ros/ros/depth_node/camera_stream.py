@@ -152,7 +152,7 @@ class CameraStream:
         self.geometry.reset()
 
     def reset_scale(self) -> None:
-        """Forget the scale that sensors told; the next measurement starts again."""
+        """Forget the scale that sensors measured; the next measurement starts again."""
         if self.processor.measured is not None:
             self.processor.measured.reset()
 
