@@ -185,7 +185,19 @@ def fit(kind: ScaleKind, values: np.ndarray, known: References, prior: Prior) ->
     Returns:
         The fit, or the reason why the references give none.
     """
-    x = sample(values, known.pixels, nearest_is_largest=kind.sign < 0)
+    return fit_samples(kind, sample(values, known.pixels, kind.sign < 0), values.shape[1], known, prior)
+
+
+def fit_samples(kind: ScaleKind, x: np.ndarray, width: int, known: References, prior: Prior) -> ScaleFit | Refusal:
+    """Do as `fit`, with the output at the references.
+
+    Args:
+        kind: how the output becomes depth.
+        x: float64 (N,), from `sample`.
+        width: of the map, pixels.
+        known: the references.
+        prior: what is known before.
+    """
     problem = _Problem.of(kind, x, known, prior)
     if problem is None:
         return Refusal("no reference lies on a pixel with depth")
@@ -193,7 +205,7 @@ def fit(kind: ScaleKind, values: np.ndarray, known: References, prior: Prior) ->
     if start is None:
         return Refusal("no scale with positive a fits any two references")
     try:
-        return problem.solve(start, known, values.shape[1])
+        return problem.solve(start, known, width)
     except np.linalg.LinAlgError as error:
         return Refusal(f"the references do not determine a scale ({error})")
 
@@ -369,7 +381,7 @@ def _inflation(scores: np.ndarray, hessian: np.ndarray, blocks: np.ndarray) -> f
     """Return by how much the variance exceeds that of independent residuals.
 
     A network's errors are alike over whole objects. The sum of the scores of a block shows it (cluster-robust variance,
-    Liang and Zeger 1986); the ratio is that of the larger eigenvalue, and at least 1.
+    Liang and Zeger 1986). The ratio is the mean over both parameters, and at least 1.
     """
     sums = np.stack([np.bincount(blocks, score) for score in scores])
     count = sums.shape[1]

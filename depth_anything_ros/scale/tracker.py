@@ -20,6 +20,7 @@ from depth_anything_ros.scale.fit import (
     ScaleFit,
     ScaleKind,
     fit,
+    fit_samples,
     log_depth,
     log_depth_gradient,
     sample,
@@ -37,6 +38,7 @@ SHIFT_RATE = 0.03
 MIN_SPAN = 0.2
 """Relative range of the network's output at the references, below which they tell one distance, and nothing about b."""
 FROZEN_SIGMA = 1e-3
+"""Standard deviation of b in a fit to references at one distance: as good as fixed."""
 DISPUTE_SECONDS = 5.0
 """How long a disagreement between measurements remains in the published error."""
 
@@ -159,8 +161,9 @@ class ScaleTracker:
         Returns:
             The fit that was used, or why the references were not used.
         """
-        is_frozen = self._kind.has_shift and self.state is not None and not _tells_shift(self._kind, values, known)
-        measured = fit(self._kind, values, known, self._measurement_prior(is_frozen))
+        x, width = sample(values, known.pixels, self._kind.sign < 0), values.shape[1]
+        is_frozen = self._kind.has_shift and self.state is not None and not _tells_shift(x[~known.is_bound])
+        measured = fit_samples(self._kind, x, width, known, self._measurement_prior(is_frozen))
         if isinstance(measured, Refusal):
             self.problem = measured.reason
             return measured
@@ -171,7 +174,7 @@ class ScaleTracker:
         spread = state.total_covariance + measured.covariance + known.common_sigma**2 * _common(measured.b)
         fused: ScaleFit | Refusal = Refusal("")
         if float(difference @ np.linalg.pinv(spread) @ difference) <= GATE:
-            fused = fit(self._kind, values, known, self._state_prior(state, is_frozen))
+            fused = fit_samples(self._kind, x, width, known, self._state_prior(state, is_frozen))
         if isinstance(fused, Refusal):
             self._dispute_with(state, measured, difference)
             self.problem = f"{known.source} disagrees with the scale so far; waiting for a second measurement"
@@ -233,9 +236,8 @@ class ScaleTracker:
         return self._dispute * math.exp(-max(time - self._disputed, 0.0) / DISPUTE_SECONDS)
 
 
-def _tells_shift(kind: ScaleKind, values: np.ndarray, known: References) -> bool:
-    """Return whether references lie at different distances."""
-    x = sample(values, known.pixels[~known.is_bound], nearest_is_largest=kind.sign < 0)
+def _tells_shift(x: np.ndarray) -> bool:
+    """Return whether references with these outputs of the network lie at different distances."""
     x = x[np.isfinite(x)]
     if len(x) < 3:
         return False

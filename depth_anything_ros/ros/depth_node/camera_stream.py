@@ -67,9 +67,9 @@ class CameraStream:
         parameters: StreamParameters,
         transport: str,
         scheduler: FrameScheduler[CameraFrame],
-        local: LocalImages | None = None,
-        scale_sources: tuple[str, ...] = (),
-        transforms: SensorTransforms | None = None,
+        local: LocalImages | None,
+        scale_sources: tuple[str, ...],
+        transforms: SensorTransforms,
     ) -> None:
         self.name = name
         self.statistics = FrameStatistics()
@@ -82,9 +82,7 @@ class CameraStream:
         )
         topic = None if local else self.input.image_topic.removesuffix("/compressed")
         self.geometry = StreamGeometry(self.input, self.log, topic)
-        self._scale_sources = ScaleSources(
-            node, prefix, scale_sources, transforms or SensorTransforms(node), lambda: self.parameters
-        )
+        self._scale_sources = ScaleSources(node, prefix, scale_sources, transforms, lambda: self.parameters)
         self.processor = FrameProcessor(
             self.input,
             self._outputs,

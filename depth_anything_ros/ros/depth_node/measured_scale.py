@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from functools import partial
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from std_msgs.msg import Header
 
@@ -51,76 +51,52 @@ class MeasuredScale:
         self._metric.is_local = parameters.scale_local
         self._sources.begin_frame(task.frame.header, self._kind.sign < 0)
         self.latest = found = self._metric.update(task.values, task.camera, seconds_of(task.frame.header))
-        if found.state is None or found.age > parameters.scale_hold:
+        state = found.state
+        if state is None or found.age > parameters.scale_hold:
             return None
-        write = partial(_write_sigma, kind=self._kind, found=found)
-        return replace(depth, scale=found.scale, local_factor=found.factor, write_sigma=write)
+
+        def write_sigma(depth: np.ndarray, out: np.ndarray) -> None:
+            depth_sigma(depth, self._kind, state, found.residual, out)
+
+        return replace(depth, scale=state.scale, local_factor=found.factor, write_sigma=write_sigma)
 
     def reset(self) -> None:
         """Forget the scale before the next frame; the next measurement starts again. For any thread."""
         self._reset_requested = True
 
+    def state(self, hold: float) -> str:
+        """Return "measured", "held", "lost" or "none", for the latest frame.
+
+        ``hold``: seconds that a scale is held.
+        """
+        found = self.latest
+        if found is None or found.state is None:
+            return "none"
+        if not found.is_held:
+            return "measured"
+        return "held" if found.age <= hold else "lost"
+
     def report(self, header: Header, hold: float) -> DiagnosticArray:
-        """Return the message of the topic ``scale`` for the latest frame.
+        """Return the message of the topic ``scale`` for the latest frame: the state, and the numbers as values.
 
         Args:
             header: of the image.
             hold: seconds that a scale is held.
         """
-        status = scale_status(self.latest, self._kind_sigma(), hold)
+        found, name = self.latest, self.state(hold)
+        values = {"state": name}
+        if found is not None and found.state is not None:
+            values |= {
+                "a": f"{math.exp(found.state.log_a):.6g}",
+                "b": f"{found.state.b:.6g}",
+                "sigma": f"{found.state.sigma(self._kind):.4g}",
+                "inliers": str(found.references),
+                "residual": f"{found.residual:.4g}",
+                "age": f"{found.age:.3f}",
+                "source": found.state.source,
+            }
+        problem = "" if found is None else found.problem
+        level = DiagnosticStatus.OK if name in ("measured", "held") and not problem else DiagnosticStatus.WARN
+        pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
+        status = DiagnosticStatus(level=level, name="scale", message=problem or name, values=pairs)
         return DiagnosticArray(header=header, status=[status])
-
-    def state(self, hold: float) -> str:
-        """Return "measured", "held", "lost" or "none", for the latest frame."""
-        return scale_state(self.latest, hold)
-
-    def _kind_sigma(self) -> float:
-        found = self.latest
-        return math.inf if found is None or found.state is None else found.state.sigma(self._kind)
-
-
-def scale_state(found: FrameScale | None, hold: float) -> str:
-    """Return "measured", "held", "lost" or "none".
-
-    Args:
-        found: the scale of a frame.
-        hold: seconds that a scale is held.
-    """
-    if found is None or found.state is None:
-        return "none"
-    if not found.is_held:
-        return "measured"
-    return "held" if found.age <= hold else "lost"
-
-
-def scale_status(found: FrameScale | None, sigma: float, hold: float) -> DiagnosticStatus:
-    """Return the scale in a standard message: the state, and the numbers as values.
-
-    Args:
-        found: the scale of a frame.
-        sigma: relative standard deviation of a typical depth.
-        hold: seconds that a scale is held.
-    """
-    name = scale_state(found, hold)
-    values = {"state": name}
-    if found is not None and found.state is not None:
-        state = found.state
-        values |= {
-            "a": f"{math.exp(state.log_a):.6g}",
-            "b": f"{state.b:.6g}",
-            "sigma": f"{sigma:.4g}",
-            "inliers": str(found.references),
-            "residual": f"{found.residual:.4g}",
-            "age": f"{found.age:.3f}",
-            "source": state.source,
-        }
-    problem = "" if found is None else found.problem
-    level = DiagnosticStatus.OK if name in ("measured", "held") and not problem else DiagnosticStatus.WARN
-    pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
-    return DiagnosticStatus(level=level, name="scale", message=problem or name, values=pairs)
-
-
-def _write_sigma(depth: object, out: object, *, kind: object, found: FrameScale) -> None:
-    """Write the error of depth; see `depth_sigma`."""
-    assert found.state is not None  # only frames with a scale have depth
-    depth_sigma(depth, kind, found.state, found.residual, out)  # type: ignore[arg-type]

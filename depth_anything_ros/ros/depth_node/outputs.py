@@ -126,10 +126,15 @@ class DepthOutputs:
         """Return the outputs that have subscribers; those in meters only if ``gives_depth``."""
         # A copy, because the executor may remove a topic meanwhile.
         heard = {name for name, publisher in list(self._publishers.items()) if publisher.get_subscription_count()}
-        scale = self._scale
-        if scale is not None and scale.get_subscription_count():
+        if self.scale_is_requested:
             heard.add(SCALE)
         return Requested(frozenset(heard if gives_depth else heard - set(NEEDS_DEPTH)))
+
+    @property
+    def scale_is_requested(self) -> bool:
+        """Whether the topic ``scale`` has a subscriber."""
+        publisher = self._scale
+        return publisher is not None and bool(publisher.get_subscription_count())
 
     def arrays(self, requested: Requested, messages: OutputMessages, has_camera: bool) -> DepthBuffers:
         """Return the buffers to fill, inside the messages.

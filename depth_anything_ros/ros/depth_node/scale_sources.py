@@ -18,7 +18,8 @@ from std_msgs.msg import Header
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.transform import Transform
 from depth_anything_ros.ros.depth_node.parameters import StreamParameters
-from depth_anything_ros.ros.io.reference_messages import ReferenceMessageError, camera_of, depth_of, points_of, up_of
+from depth_anything_ros.ros.io.camera_info import GeometryCache
+from depth_anything_ros.ros.io.reference_messages import ReferenceMessageError, depth_of, points_of, up_of
 from depth_anything_ros.ros.io.transforms import SensorTransforms
 from depth_anything_ros.scale.ground import from_ground
 from depth_anything_ros.scale.metric_scale import MetricScale
@@ -35,8 +36,6 @@ TOPICS: dict[str, tuple[tuple[str, type], ...]] = {
     "ground_plane": (("scale/imu", Imu),),
 }
 """The topics of each source, after the camera's prefix."""
-LEVEL_UP = np.array([0.0, -1.0, 0.0])
-"""Opposite to gravity in the optical frame of a level camera."""
 IMU_AGE = 0.1
 """Seconds around an image whose messages of the IMU, on average, tell the direction of gravity."""
 IMUS = 1000
@@ -76,6 +75,7 @@ class ScaleSources:
         self._metric: MetricScale | None = None
         self._frame: _Frame | None = None
         self._depth_info: CameraInfo | None = None
+        self._depth_geometry = GeometryCache()
         self._imus: deque[Imu] = deque(maxlen=IMUS)
 
     def set_open(self, is_open: bool) -> None:
@@ -144,13 +144,10 @@ class ScaleSources:
         def convert(camera: Camera, _: np.ndarray, transform: Transform) -> References:
             if self._depth_info is None:
                 raise ReferenceMessageError(f"no message on {self._node.resolve_topic_name(self._prefix + DEPTH_INFO)}")
-            depth_camera = camera_of(self._depth_info)
-            depth = depth_of(image)
-            if depth.shape != (depth_camera.height, depth_camera.width):
-                raise ReferenceMessageError(
-                    f"the depth image is {image.width}x{image.height}, its camera_info {depth_camera.width}x"
-                    f"{depth_camera.height}"
-                )
+            depth, size = depth_of(image), (image.height, image.width)
+            depth_camera = self._depth_geometry.geometry(
+                self._depth_info, size, size, rectified=True, rectify=False
+            ).camera
             time = seconds_of(image.header)
             return from_depth_image(depth, depth_camera, camera, transform, time=time)
 

@@ -264,10 +264,10 @@ class FrameProcessor:
             model_seconds: how long the model took.
         """
         settings, outputs = self._scaled(task, network_size)
-        if task.outputs.needs_depth and not outputs.needs_depth and not outputs:
+        if task.outputs and not outputs:
             self._statistics.drop("no scale", self.scale_problem)
-            if task.info is None:
-                return
+            self._outputs.publish(task.frame.header, task.messages, outputs, task.info)
+            return
         reach = reach_of(task.size, network_size)
         self._pipeline.derive(task.values, task.rgb, task.camera, task.valid, reach, settings, outputs)
         self._outputs.publish(task.frame.header, task.messages, outputs, task.info)
@@ -347,7 +347,8 @@ class FrameProcessor:
         if task.valid is not None:  # the network saw nothing there that sensors could have measured
             np.copyto(task.values, np.float32(np.nan), where=~task.valid)
         settings = self.measured.settings_for(task)
-        self._outputs.publish_scale(self.measured.report(task.frame.header, task.settings.parameters.scale_hold))
+        if self._outputs.scale_is_requested:
+            self._outputs.publish_scale(self.measured.report(task.frame.header, task.settings.parameters.scale_hold))
         if settings is not None:
             return settings, task.outputs
         return task.settings.depth, replace(task.outputs, depth=None, millimeters=None, points=None, sigma=None)

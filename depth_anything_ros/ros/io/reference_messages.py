@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from sensor_msgs.msg import CameraInfo, Image, Imu, PointCloud2, PointField
-
-from depth_anything_ros.geometry.camera import Camera
+from sensor_msgs.msg import Image, Imu, PointCloud2, PointField
 
 _FLOATS = {PointField.FLOAT32: "f4", PointField.FLOAT64: "f8"}
 
@@ -50,16 +48,6 @@ def depth_of(image: Image) -> np.ndarray:
     if layout.kind == "f":
         return raw.astype(np.float32)
     return np.where(raw > 0, raw.astype(np.float32) / 1000, np.float32(np.nan))
-
-
-def camera_of(info: CameraInfo) -> Camera:
-    """Return the intrinsics of a rectified depth image: P of its camera_info, or K if P is zero.
-
-    Raises:
-        ValueError: they are not those of a camera.
-    """
-    fx, _, cx, _, _, fy, cy = info.p[:7] if info.p[0] else (info.k[0], 0.0, info.k[2], 0.0, 0.0, info.k[4], info.k[5])
-    return Camera(info.width, info.height, fx, fy, cx, cy)
 
 
 def up_of(imu: Imu) -> np.ndarray:
