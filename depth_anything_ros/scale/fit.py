@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from depth_anything_ros.postprocessing.meters import Scale
-from depth_anything_ros.scale.references import References
+from depth_anything_ros.scale.references import References, cells_of
 
 MIN_SIGMA = 0.02
 """Smallest relative error of a network's depth that the fit believes in."""
@@ -373,8 +373,7 @@ def _spread(r: np.ndarray) -> float:
 
 def _blocks(pixels: np.ndarray, width: int) -> np.ndarray:
     """Return the number of the block of each pixel, counted from 0 without gaps."""
-    block = np.floor(pixels / (BLOCK * width)).astype(np.int64)
-    return np.unique(block[:, 1] * 100_003 + block[:, 0], return_inverse=True)[1]
+    return np.unique(cells_of(pixels, BLOCK * width), return_inverse=True)[1]
 
 
 def _inflation(scores: np.ndarray, hessian: np.ndarray, blocks: np.ndarray) -> float:

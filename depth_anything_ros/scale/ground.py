@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from depth_anything_ros.geometry.camera import Camera
-from depth_anything_ros.scale.references import CELL, References, references
+from depth_anything_ros.scale.references import CELL, References, pixel_grid, references
 
 FLATNESS = 0.01
 """Relative standard deviation of the ground's depth in one cell."""
@@ -47,8 +47,7 @@ def from_ground(
     length = float(np.linalg.norm(up))
     if not height > 0 or not (math.isfinite(length) and length > 0):
         raise ValueError(f"height is {height} m and up {up.tolist()}: the height must be positive, up not zero")
-    columns, rows = np.arange(CELL / 2, camera.width, CELL), np.arange(CELL / 2, camera.height, CELL)
-    pixels = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
+    pixels = pixel_grid(camera.width, camera.height, CELL)
     rays = camera.back_project(pixels, np.ones(len(pixels)))
     descent = -(rays @ up) / length
     angle = np.arcsin(np.clip(descent / np.linalg.norm(rays, axis=1), -1, 1))

@@ -8,7 +8,7 @@ import numpy as np
 
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.transform import Transform
-from depth_anything_ros.scale.references import CELL, References, references
+from depth_anything_ros.scale.references import CELL, References, pixel_grid, references
 
 MIN_FIELD_OF_VIEW = 0.02
 """Radians: a laser ranger's beam is at least as wide as the search for its pixel."""
@@ -51,8 +51,7 @@ def from_range(
     reach = distance if has_echo else limits[1]
     if not math.isfinite(reach):
         return none
-    columns, rows = np.arange(CELL / 4, camera.width, CELL / 2), np.arange(CELL / 4, camera.height, CELL / 2)
-    pixels = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
+    pixels = pixel_grid(camera.width, camera.height, CELL / 2)
     origin, axis = to_camera.translation, to_camera.rotation[:, 0]
     if (center := origin + reach * axis)[2] > 0:  # a narrow beam may miss all others
         aimed = camera.project(center[np.newaxis])

@@ -52,6 +52,29 @@ class References:
         )
 
 
+def cells_of(pixels: np.ndarray, size: float) -> np.ndarray:
+    """Return a number for the cell of each pixel, the same for pixels of one square.
+
+    Args:
+        pixels: float64 (N, 2), u and v.
+        size: side of the squares, pixels.
+    """
+    cells = np.floor(pixels / size).astype(np.int64)
+    return cells[:, 1] * 100_003 + cells[:, 0]
+
+
+def pixel_grid(width: int, height: int, spacing: float) -> np.ndarray:
+    """Return pixels (N, 2) as a grid over an image: the middle of each square of ``spacing`` pixels.
+
+    Args:
+        width: of the image.
+        height: of the image.
+        spacing: pixels between neighbors.
+    """
+    columns, rows = np.arange(spacing / 2, width, spacing), np.arange(spacing / 2, height, spacing)
+    return np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
+
+
 def references(
     pixels: Sequence[Sequence[float]] | np.ndarray,
     depth: Sequence[float] | np.ndarray,

@@ -12,7 +12,7 @@ import numpy as np
 
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.transform import Transform
-from depth_anything_ros.scale.references import CELL, References, references
+from depth_anything_ros.scale.references import CELL, References, cells_of, references
 
 NEIGHBORHOOD = 8
 """Pixels: a point that lies behind a nearer one within this distance, or up to twice as far, may be occluded."""
@@ -162,8 +162,7 @@ def _surface_of_each_cell(pixels: np.ndarray, z: np.ndarray, cell: int) -> np.nd
     """
     if not len(z):
         return np.zeros(0, np.intp)
-    index = np.floor((pixels + 0.5) / cell).astype(np.int64)
-    keys = index[:, 1] * 100_003 + index[:, 0]
+    keys = cells_of(pixels + 0.5, cell)
     order = np.lexsort((z, keys))
     keys, sorted_z = keys[order], z[order]
     first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))

@@ -21,7 +21,6 @@ from client_node import (
     client_node,  # noqa: F401 - the fixture `node`
     namespaces,
 )
-from launch import LaunchContext
 from launched import (
     HEIGHT,
     WIDTH,
@@ -45,7 +44,6 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from depth_anything_ros.geometry.calibration import Calibration
 from depth_anything_ros.ros.camera_node.node import camera_info_message, image_message
-from depth_anything_ros.ros.launch_arguments import scale_parameters
 from depth_anything_ros.system.package_share import share_directory
 
 
@@ -545,35 +543,3 @@ def flattened(parameters: dict[str, object], prefix: str = "") -> dict[str, obje
     for name, value in parameters.items():
         found |= flattened(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
     return found
-
-
-@needs_installation
-def test_depth_launch_scales_by_ground_plane(node: Node, folder: Path) -> None:
-    """`scale:=ground_plane camera_height:=0.3` reaches the node, which asks for the ground's topics."""
-    node.create_subscription(Image, "depth/image_rect", lambda _: None, 10)  # sources are subscribed while depth is
-    namespace = node.get_namespace().strip("/")
-    arguments = ("scale:=ground_plane,laser_scan", "camera_height:=0.3", "scan:=front/scan")
-    process = start(f"model:={folder}/red.onnx", f"namespace:={namespace}", *arguments, name="depth")
-    try:
-        wait_for(node, process, lambda: node.count_subscribers("scale/imu") and node.count_subscribers("front/scan"))
-    finally:
-        output = end(process)
-    assert process.returncode == 0, output
-    assert "scaled by ground_plane and laser_scan" in output
-
-
-@pytest.mark.parametrize(
-    ("argument", "fix"),
-    [
-        ("scale:=lidar", "choose from ground_plane"),
-        ("camera_height:=high", "is not a number of meters"),
-        ("camera_height:=-1", "must be positive"),
-    ],
-)
-def test_invalid_scale_arguments_name_fix(argument: str, fix: str) -> None:
-    context = LaunchContext()
-    context.launch_configurations.update({"scale": "", "camera_height": ""})
-    name, _, value = argument.partition(":=")
-    context.launch_configurations[name] = value
-    with pytest.raises(ValueError, match=fix):
-        scale_parameters(context)

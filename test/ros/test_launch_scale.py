@@ -1,0 +1,57 @@
+"""depth.launch.py with sensors that tell the scale: its arguments reach the node, and wrong ones name the fix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs ROS 2")
+pytest.importorskip("launch_ros", reason="needs the launch system of ROS 2")
+pytest.importorskip("onnx", reason="the tests write a model with the onnx package")
+
+from client_node import client_node  # noqa: F401 - the fixture `node`
+from launch import LaunchContext
+from launched import (
+    end,
+    images_and_model,  # noqa: F401 - the fixture `folder`
+    needs_installation,
+    start,
+    wait_for,
+)
+from rclpy.node import Node
+from sensor_msgs.msg import Image
+
+from depth_anything_ros.ros.launch_arguments import scale_parameters
+
+
+@needs_installation
+def test_depth_launch_scales_by_ground_plane(node: Node, folder: Path) -> None:
+    """`scale:=ground_plane camera_height:=0.3` reaches the node, which asks for the ground's topics."""
+    node.create_subscription(Image, "depth/image_rect", lambda _: None, 10)  # sources are subscribed while depth is
+    namespace = node.get_namespace().strip("/")
+    arguments = ("scale:=ground_plane,laser_scan", "camera_height:=0.3", "scan:=front/scan")
+    process = start(f"model:={folder}/red.onnx", f"namespace:={namespace}", *arguments, name="depth")
+    try:
+        wait_for(node, process, lambda: node.count_subscribers("scale/imu") and node.count_subscribers("front/scan"))
+    finally:
+        output = end(process)
+    assert process.returncode == 0, output
+    assert "scaled by ground_plane and laser_scan" in output
+
+
+@pytest.mark.parametrize(
+    ("argument", "fix"),
+    [
+        ("scale:=lidar", "choose from ground_plane"),
+        ("camera_height:=high", "is not a number of meters"),
+        ("camera_height:=-1", "must be positive"),
+    ],
+)
+def test_invalid_scale_arguments_name_fix(argument: str, fix: str) -> None:
+    context = LaunchContext()
+    context.launch_configurations.update({"scale": "", "camera_height": ""})
+    name, _, value = argument.partition(":=")
+    context.launch_configurations[name] = value
+    with pytest.raises(ValueError, match=fix):
+        scale_parameters(context)
