@@ -11,9 +11,10 @@ from std_msgs.msg import Header
 
 from depth_anything_ros.postprocessing.depth_products import DepthSettings
 from depth_anything_ros.ros.depth_node.frame_task import Task
-from depth_anything_ros.ros.depth_node.scale_sources import ScaleSources, seconds_of
+from depth_anything_ros.ros.depth_node.scale_sources import ScaleSources
 from depth_anything_ros.scale.fit import KINDS, Prior
 from depth_anything_ros.scale.metric_scale import FrameScale, MetricScale
+from depth_anything_ros.scale.sensor_messages import seconds_of
 from depth_anything_ros.scale.uncertainty import depth_sigma
 
 PRIOR_SHIFT_SIGMA = 0.1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import deque
 from collections.abc import Callable
@@ -19,13 +20,20 @@ from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.transform import Transform
 from depth_anything_ros.ros.depth_node.parameters import StreamParameters
 from depth_anything_ros.ros.io.camera_info import GeometryCache
-from depth_anything_ros.ros.io.reference_messages import ReferenceMessageError, depth_of, points_of, up_of
 from depth_anything_ros.ros.io.transforms import SensorTransforms
 from depth_anything_ros.scale.ground import from_ground
 from depth_anything_ros.scale.metric_scale import MetricScale
-from depth_anything_ros.scale.range_cone import from_range
 from depth_anything_ros.scale.references import References
-from depth_anything_ros.scale.sensor_points import from_depth_image, from_points, from_scan
+from depth_anything_ros.scale.sensor_messages import (
+    SensorMessageError,
+    View,
+    cloud_references,
+    depth_references,
+    range_references,
+    scan_references,
+    seconds_of,
+    up_of,
+)
 
 DEPTH, DEPTH_INFO = "scale/depth/image_rect", "scale/depth/camera_info"
 TOPICS: dict[str, tuple[tuple[str, type], ...]] = {
@@ -127,13 +135,15 @@ class ScaleSources:
             time = seconds_of(header)
             self._metric.add("ground_plane", time, lambda camera, values: self._ground(camera, time))
 
-    def _add(self, source: str, header: Header, convert: Callable[[Camera, np.ndarray, Transform], References]) -> None:
+    def _add(self, source: str, header: Header, convert: Callable[[Transform, View], References]) -> None:
         if self._metric is None:
             return
 
         def in_camera(camera: Camera, values: np.ndarray) -> References:
-            assert self._frame is not None  # the worker has begun a frame
-            return convert(camera, values, self._transforms.to_camera(header, self._frame.header))
+            frame = self._frame
+            assert frame is not None  # the worker has begun a frame
+            transform = self._transforms.to_camera(header, frame.header)
+            return convert(transform, View(camera, values, frame.nearest_is_largest))
 
         self._metric.add(source, seconds_of(header), in_camera)
 
@@ -141,57 +151,23 @@ class ScaleSources:
         self._depth_info = info
 
     def _on_depth(self, image: Image) -> None:
-        def convert(camera: Camera, _: np.ndarray, transform: Transform) -> References:
+        def convert(transform: Transform, view: View) -> References:
             if self._depth_info is None:
-                raise ReferenceMessageError(f"no message on {self._node.resolve_topic_name(self._prefix + DEPTH_INFO)}")
-            depth, size = depth_of(image), (image.height, image.width)
-            depth_camera = self._depth_geometry.geometry(
-                self._depth_info, size, size, rectified=True, rectify=False
-            ).camera
-            time = seconds_of(image.header)
-            return from_depth_image(depth, depth_camera, camera, transform, time=time)
+                raise SensorMessageError(f"no message on {self._node.resolve_topic_name(self._prefix + DEPTH_INFO)}")
+            size = image.height, image.width
+            found = self._depth_geometry.geometry(self._depth_info, size, size, rectified=True, rectify=False)
+            return depth_references(image, found.camera, transform, view)
 
         self._add("depth_image", image.header, convert)
 
     def _on_points(self, cloud: PointCloud2) -> None:
-        self._add(
-            "point_cloud",
-            cloud.header,
-            lambda camera, _, transform: from_points(
-                transform.apply(points_of(cloud)), camera, time=seconds_of(cloud.header)
-            ),
-        )
+        self._add("point_cloud", cloud.header, functools.partial(cloud_references, cloud))
 
     def _on_scan(self, scan: LaserScan) -> None:
-        self._add(
-            "laser_scan",
-            scan.header,
-            lambda camera, _, transform: from_scan(
-                np.asarray(scan.ranges),
-                scan.angle_min,
-                scan.angle_increment,
-                transform,
-                camera,
-                (scan.range_min, scan.range_max),
-                time=seconds_of(scan.header),
-            ),
-        )
+        self._add("laser_scan", scan.header, functools.partial(scan_references, scan))
 
     def _on_range(self, measured: Range) -> None:
-        def convert(camera: Camera, values: np.ndarray, transform: Transform) -> References:
-            assert self._frame is not None  # the worker has begun a frame
-            return from_range(
-                measured.range,
-                measured.field_of_view,
-                transform,
-                camera,
-                values,
-                self._frame.nearest_is_largest,
-                (measured.min_range, measured.max_range),
-                time=seconds_of(measured.header),
-            )
-
-        self._add("range", measured.header, convert)
+        self._add("range", measured.header, functools.partial(range_references, measured))
 
     def _on_imu(self, imu: Imu) -> None:
         self._imus.append(imu)
@@ -200,20 +176,15 @@ class ScaleSources:
         """Return references on the ground, with gravity from the IMU, or from the camera's pitch without one."""
         parameters = self._parameters()
         if parameters.scale_camera_height <= 0:
-            raise ReferenceMessageError("set scale.camera_height to the camera's height above the ground")
+            raise SensorMessageError("set scale.camera_height to the camera's height above the ground")
         pitch = math.radians(parameters.scale_camera_pitch)
         up = np.array([0.0, -math.cos(pitch), -math.sin(pitch)])
         imus = list(self._imus)
         if imus or self._node.count_publishers(self._node.resolve_topic_name(self._prefix + "scale/imu")):
             near = [imu for imu in imus if abs(seconds_of(imu.header) - time) < IMU_AGE]
             if not near:
-                raise ReferenceMessageError(f"the IMU gives no message within {IMU_AGE} s of the image")
+                raise SensorMessageError(f"the IMU gives no message within {IMU_AGE} s of the image")
             assert self._frame is not None  # the worker has begun a frame
             gravity = np.mean([up_of(imu) for imu in near], axis=0)
             up = self._transforms.to_camera(near[-1].header, self._frame.header).rotation @ gravity
         return from_ground(camera, up, parameters.scale_camera_height, time=time)
-
-
-def seconds_of(header: Header) -> float:
-    """Return the stamp of a header in seconds."""
-    return header.stamp.sec + 1e-9 * header.stamp.nanosec
