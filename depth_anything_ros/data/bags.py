@@ -37,7 +37,7 @@ class BagSet(ImageSet):
     Attributes:
         images: the pattern of the bags: folders for ROS 2, files for ROS 1.
         seconds_apart: the minimum time between two images.
-        topics: topics to read without a check of their content; default: all topics with pictures, see `_skip_reason`.
+        topics: topics to read without a check of their content; default: all topics with pictures, see `skip_reason`.
     """
 
     name: str = "bags"
@@ -53,7 +53,7 @@ class BagSet(ImageSet):
 
         A topic that seems to contain depth is skipped with a warning.
         """
-        with _bag(root) as reader:
+        with open_bag(root) as reader:
             for connection in reader.connections:
                 if connection.msgtype in _VIDEO_KINDS:
                     why = f"is a video ({connection.msgtype}); record the output of image_transport republish"
@@ -64,7 +64,7 @@ class BagSet(ImageSet):
                     count += 1
                     times = times if len(times) > 1 else {*times, time}
                     if last is None and not self.topics:
-                        why = _skip_reason(connection.topic, reader.deserialize(content, connection.msgtype))
+                        why = skip_reason(connection.topic, reader.deserialize(content, connection.msgtype))
                         if why:
                             _log.warning("left out: %s of %s %s", connection.topic, root, why)
                             break
@@ -77,7 +77,7 @@ class BagSet(ImageSet):
 
     def empty_message(self, root: Path) -> str:
         """Return the error message with the topics of the bag."""
-        with _bag(root) as reader:
+        with open_bag(root) as reader:
             counts = {one.topic: (one.msgcount, one.msgtype) for one in reader.connections}
         if not any(count for count, _ in counts.values()):
             return f"{root} is an empty bag without messages; record it again, or give another"
@@ -106,7 +106,7 @@ class BagSet(ImageSet):
             DataError: the bag or the image is damaged or missing.
         """
         topic, _, time = name.rpartition("#")
-        with _bag(root, name) as reader:
+        with open_bag(root, name) as reader:
             connections = [one for one in _image_topics(reader) if one.topic == topic]
             for connection, _, content in reader.messages(connections, start=int(time), stop=int(time) + 1):
                 message = reader.deserialize(content, connection.msgtype)
@@ -158,8 +158,16 @@ class BagSet(ImageSet):
 
 
 @contextmanager
-def _bag(path: Path, image: str = "") -> Iterator[Any]:
-    """Open a bag. Raises `DataError`, naming the bag and the requested image."""
+def open_bag(path: Path, image: str = "") -> Iterator[Any]:
+    """Open a bag for reading with rosbags.
+
+    Args:
+        path: the bag.
+        image: the requested image, for errors.
+
+    Raises:
+        DataError: the bag cannot be read; the message names the bag and the image.
+    """
     module = import_for("rosbags.highlevel", path)
     what = f"{image} of {path}" if image else path
     if problem := bag_problem(path):
@@ -181,11 +189,15 @@ def _image_topics(reader: Any) -> list[Any]:
     return [connection for connection in reader.connections if connection.msgtype in kinds]
 
 
-def _skip_reason(topic: str, message: Any) -> str | None:
+def skip_reason(topic: str, message: Any) -> str | None:
     """Return why a topic that begins with this message is skipped as depth, or None if it is read.
 
     Depth is 16UC1 in millimeters or 32FC1 in meters (REP 118). Thermal cameras also publish 16UC1, and some drivers
     publish depth as mono16. For 16 bits the topic's name decides if it is clear.
+
+    Args:
+        topic: its name.
+        message: an Image or CompressedImage.
     """
     encoding = message.format if is_compressed(message) else message.encoding
     if re.match("(16S|32S|32F|64F)C", encoding):

@@ -78,6 +78,23 @@ class Transform:
         """Angle of the rotation in radians."""
         return math.acos(min(max((np.trace(self.rotation) - 1) / 2, -1.0), 1.0))
 
+    @property
+    def quaternion(self) -> tuple[float, float, float, float]:
+        """The rotation as x, y, z, w."""
+        # The quaternion is the eigenvector of the largest eigenvalue (Bar-Itzhack 2000), for any angle.
+        (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = self.rotation
+        matrix = np.array(
+            [
+                [xx - yy - zz, xy + yx, xz + zx, zy - yz],
+                [xy + yx, yy - xx - zz, yz + zy, xz - zx],
+                [xz + zx, yz + zy, zz - xx - yy, yx - xy],
+                [zy - yz, xz - zx, yx - xy, xx + yy + zz],
+            ]
+        )
+        x, y, z, w = np.linalg.eigh(matrix)[1][:, -1]
+        sign = -1.0 if w < 0 else 1.0
+        return float(sign * x), float(sign * y), float(sign * z), float(sign * w)
+
     def fraction(self, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return parts of this motion: constant angular and linear velocity.
 

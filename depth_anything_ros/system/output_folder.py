@@ -23,13 +23,14 @@ _log = logging.getLogger(__name__)
 
 NOTE, LOCK = ".made.json", ".lock"
 
-SHARDS, LABELS, RUN, ABLATION, PREDICTIONS, MODEL = (
-    *("shards", "labels", "a training run", "an ablation", "predictions", "a model"),
+SHARDS, LABELS, RUN, ABLATION, PREDICTIONS, MODEL, CALIBRATION = (
+    *("shards", "labels", "a training run", "an ablation", "predictions", "a model", "a calibration"),
 )
 """Kinds of folders."""
 _SIGNS = (
     *(("labels.json", LABELS), ("manifest.json", SHARDS), ("shard-*.tar", SHARDS), ("run.json", RUN), ("states", RUN)),
     *(("table.md", ABLATION), ("predict.json", PREDICTIONS), ("record.json", MODEL)),
+    ("calibration.json", CALIBRATION),
 )
 """Files that identify a folder without a record: of an earlier release, or copied without hidden files."""
 

@@ -12,8 +12,8 @@ from sensor_msgs.msg import CameraInfo
 from depth_anything_ros.geometry.camera import Camera, intrinsics_doubt
 from depth_anything_ros.geometry.distortion import distortion_of
 from depth_anything_ros.geometry.rectification import MODELS, Rectifier, needs_rectification
+from depth_anything_ros.geometry.sensor_window import Size, described_size, pixel_transform
 from depth_anything_ros.ros.depth_node.rectified_choice import RectifiedChoice, choose_rectified
-from depth_anything_ros.ros.io.sensor_window import Size, described_size, pixel_transform
 
 MAX_SLOPE = 1e6
 """Maximum slope of a pixel's ray, x or y to z. It is beyond any lens and near the limit of single precision."""

@@ -1,15 +1,19 @@
-"""Sensor pixels and image pixels: the region of interest and the binning of a camera_info."""
+"""Sensor pixels and image pixels: the region of interest and the binning of a camera_info.
+
+A camera_info is any object with the fields of sensor_msgs/CameraInfo, from rclpy or rosbags.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from sensor_msgs.msg import CameraInfo
 
 Size = tuple[int, int]
 """(height, width) in pixels."""
 
 
-def _window(info: CameraInfo) -> tuple[int, int, int, int]:
+def _window(info: Any) -> tuple[int, int, int, int]:
     """Return the region of the sensor that is read out: x, y, width, height in sensor pixels."""
     roi = info.roi
     if roi.width == 0 and roi.height == 0:  # by definition the whole sensor
@@ -17,19 +21,19 @@ def _window(info: CameraInfo) -> tuple[int, int, int, int]:
     return roi.x_offset, roi.y_offset, roi.width, roi.height
 
 
-def _binning(info: CameraInfo) -> tuple[int, int]:
+def _binning(info: Any) -> tuple[int, int]:
     """Return the number of sensor pixels per image pixel, horizontally and vertically; 0 means 1."""
     return max(info.binning_x, 1), max(info.binning_y, 1)
 
 
-def described_size(info: CameraInfo) -> Size:
+def described_size(info: Any) -> Size:
     """Return the size of the image that a camera_info belongs to."""
     _, _, width, height = _window(info)
     binning_x, binning_y = _binning(info)
     return height // binning_y, width // binning_x
 
 
-def pixel_transform(info: CameraInfo, output_size: Size) -> np.ndarray:
+def pixel_transform(info: Any, output_size: Size) -> np.ndarray:
     """Return the matrix from sensor pixels to the pixels of a resized image.
 
     Args:

@@ -1,0 +1,222 @@
+"""`depth_anything_ros calibrate`: what the sensors of a robot tell about a model's scale, from a bag or live topics."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from depth_anything_ros.api.estimator import Estimator
+from depth_anything_ros.commands import CommandError
+from depth_anything_ros.commands import arguments as parse
+from depth_anything_ros.commands.backend_arguments import add_backend_arguments
+from depth_anything_ros.commands.calibration_frames import Collected, Collector, Ground, camera_model, choose_frames
+from depth_anything_ros.commands.calibration_report import Setup, json_of, parameters_of, result_files, text_of
+from depth_anything_ros.commands.calibration_topics import (
+    COMPRESSED,
+    IMAGE,
+    KINDS,
+    SOURCES,
+    Requested,
+    choose_topics,
+    read_index,
+)
+from depth_anything_ros.data.bag_messages import BagRecording, Recording
+from depth_anything_ros.data.frame import as_png
+from depth_anything_ros.geometry.transform import Transform
+from depth_anything_ros.scale.fit import KINDS as SCALE_KINDS
+from depth_anything_ros.scale.source_report import SourceReport, examine, most_reliable
+from depth_anything_ros.system.atomic_file import atomic_write
+from depth_anything_ros.system.extras import require
+from depth_anything_ros.system.output_folder import CALIBRATION, Made, claimed
+from depth_anything_ros.visualization.calibration_picture import SourcePlot, calibration_picture
+
+MADE = Made(CALIBRATION, CALIBRATION, "calibrate")
+_EPILOG = """\
+The folder gets
+  calibration.yaml  parameters for depth_node: the most reliable source, and the fixed pair as a comment
+  calibration.json  all results, with the pair of each frame
+  calibration.png   residuals by range, ln a over time, and one frame for each source
+
+For each source the report has the frames that it scales, the scale a, b that suits all frames best with its spread over
+time, the error by distance, and two checks: do its stamps agree with the images (only while the view changes), and do
+its extrinsics (a rotation; a shift is not checked). Transforms come from /tf and /tf_static, or from --extrinsics.
+
+examples: depth_anything_ros calibrate drive.mcap --output calibration
+          depth_anything_ros calibrate drive.mcap --points /lidar/points --scan /scan --output calibration
+          depth_anything_ros calibrate --live 30 --image /camera/image_rect --scan /scan --output calibration
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+    parser.add_argument("bag", nargs="?", type=parse.path, metavar="BAG", help="ROS 2 or ROS 1 bag")
+    parser.add_argument(
+        "--live", type=parse.positive, metavar="SECONDS", help="record live topics for this time, instead of a bag"
+    )
+    parser.add_argument(
+        "--model", type=parse.model, default="tiny", metavar="M", help="name, .onnx file or folder (default: tiny)"
+    )
+    add_backend_arguments(parser)
+    parser.add_argument("--image", metavar="TOPIC", help="images of the camera (default: the only topic with pictures)")
+    parser.add_argument("--camera-info", metavar="TOPIC", help="its camera_info (default: next to the images)")
+    parser.add_argument(
+        "--rectified",
+        choices=("auto", "true", "false"),
+        default="auto",
+        help="whether the images are rectified; auto (default): the topic's name decides; raw images are rectified",
+    )
+    parser.add_argument("--points", metavar="TOPIC", help="reference: a PointCloud2")
+    parser.add_argument("--depth", metavar="TOPIC", help="reference: a depth image, with camera_info next to it")
+    parser.add_argument("--scan", metavar="TOPIC", help="reference: a LaserScan")
+    parser.add_argument("--range", metavar="TOPIC", help="reference: a Range")
+    parser.add_argument(
+        "--camera-height", type=parse.positive, metavar="METERS", help="reference: a flat ground below the camera"
+    )
+    parser.add_argument(
+        "--camera-pitch",
+        type=parse.number,
+        default=0.0,
+        metavar="DEGREES",
+        help="angle by which the camera looks down, without --imu (default: 0)",
+    )
+    parser.add_argument("--imu", metavar="TOPIC", help="Imu for the direction of gravity, with --camera-height")
+    parser.add_argument(
+        "--extrinsics",
+        nargs=7,
+        type=parse.number,
+        metavar=("X", "Y", "Z", "QX", "QY", "QZ", "QW"),
+        help="position and rotation of the sensor in the camera's optical frame, instead of TF",
+    )
+    parser.add_argument(
+        "--frames", type=parse.at_least(1), default=60, metavar="N", help="frames to use, evenly spread (default: 60)"
+    )
+    parser.add_argument(
+        "--fixed", action="store_true", help="set the fixed pair in calibration.yaml, instead of the source"
+    )
+    parser.add_argument(
+        "--output", type=parse.output_folder, required=True, metavar="DIR", help="folder for the results"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compare the sensors with the model. Return 1 if an image or a requested source could not be used, else 0."""
+    extrinsics = _extrinsics(args)
+    recording = _recording(args)
+    index, tree = read_index(recording)
+    topics = choose_topics(str(recording), index, _requested(args))
+    for note in topics.notes:
+        print(note, file=sys.stderr)
+    _check_extrinsics(args, len(topics.sources) + (topics.imu is not None))
+    ground = None if args.camera_height is None else Ground(args.camera_height, args.camera_pitch)
+    rectified = {"auto": None, "true": True, "false": False}[args.rectified]
+    camera = camera_model(index, topics, rectified)
+    times = choose_frames(index, topics, args.frames, ground is not None)
+    estimator = Estimator(args.model, args.backend, precision=args.precision, record=args.record, threads=args.threads)
+    print(estimator.provenance, file=sys.stderr)
+    with claimed(args.output, MADE) as folder:
+        collected = Collector(index, topics, camera, tree, extrinsics, ground).collect(recording, times, estimator)
+        reports = _examine(collected, topics.sources, estimator)
+        setup = Setup(
+            str(recording),
+            topics.image,
+            topics.imu,
+            estimator,
+            args.extrinsics,
+            args.camera_height,
+            args.camera_pitch,
+            args.fixed,
+        )
+        best = _best(reports, collected)
+        print("\n\n".join(text_of(one, setup) for one in reports))
+        _write(args.output, reports, best, setup, collected)
+        folder.note({}, [path.name for path in result_files(args.output).values()])
+    for reason in collected.failed:
+        print(reason, file=sys.stderr)
+    without = [one.name for one in reports if not one.fits]
+    if without:
+        print(f"no scale from {', '.join(without)}", file=sys.stderr)
+    print(f"\nmost reliable: {best.name}; {result_files(args.output)['yaml']}")
+    return 1 if collected.failed or without else 0
+
+
+def _recording(args: argparse.Namespace) -> Recording:
+    if (args.bag is None) == (args.live is None):
+        raise CommandError("give a bag, or --live SECONDS for live topics", 2)
+    if args.live is None:
+        return BagRecording(args.bag)
+    require("rclpy", "sensor_msgs")
+    from depth_anything_ros.ros.recorder import record
+
+    requested = [args.image, args.points, args.depth]
+    chosen = set(filter(None, requested)) if args.image is not None else set()
+    return record(args.live, KINDS, (IMAGE, COMPRESSED), chosen)
+
+
+def _requested(args: argparse.Namespace) -> Requested:
+    if args.imu is not None and args.camera_height is None:
+        raise CommandError("--imu tells gravity for the ground: give --camera-height too")
+    sources = {source: getattr(args, option) for source, (option, _) in SOURCES.items()}
+    given = {source: topic for source, topic in sources.items() if topic is not None}
+    return Requested(args.image, args.camera_info, given, args.imu, args.camera_height is not None)
+
+
+def _extrinsics(args: argparse.Namespace) -> Transform | None:
+    if args.extrinsics is None:
+        return None
+    try:
+        return Transform.from_quaternion(args.extrinsics[3:], args.extrinsics[:3])
+    except ValueError as error:
+        raise CommandError(f"--extrinsics: {error}") from error
+
+
+def _check_extrinsics(args: argparse.Namespace, sensors: int) -> None:
+    if args.extrinsics is not None and sensors != 1:
+        raise CommandError(f"--extrinsics is for one sensor, but {sensors} are used: choose one, or record /tf_static")
+
+
+def _examine(collected: Collected, topics: dict[str, str], estimator: Estimator) -> list[SourceReport]:
+    kind = SCALE_KINDS[estimator.record.scale_model]
+    return [
+        examine(kind, source, topics.get(source, ""), collected.frames, measurements)
+        for source, measurements in collected.measurements.items()
+    ]
+
+
+def _best(reports: Sequence[SourceReport], collected: Collected) -> SourceReport:
+    best = most_reliable(reports)
+    if best is not None:
+        return best
+    if not collected.frames:
+        raise CommandError(f"no image can be used: {collected.failed[0]}")
+    reasons = "; ".join(f"{one.name}: {next(iter(one.refusal_counts))}" for one in reports)
+    raise CommandError(f"no source gives a scale for any of {len(collected.frames)} frames: {reasons}")
+
+
+def _write(
+    folder: Path, reports: Sequence[SourceReport], best: SourceReport, setup: Setup, collected: Collected
+) -> None:
+    files = result_files(folder)
+    atomic_write(files["json"], json_of(reports, best, setup, collected.failed))
+    atomic_write(files["yaml"], parameters_of(best, setup).encode())
+    atomic_write(files["png"], as_png(calibration_picture([_plot(one) for one in reports if one.fits])))
+
+
+def _plot(one: SourceReport) -> SourcePlot:
+    assert one.pair is not None  # it has fits
+    shown = one.fits[len(one.fits) // 2]
+    return SourcePlot(
+        one.name,
+        [(part.nearest, part.farthest, part.low, part.median, part.high) for part in one.bins],
+        np.array([fit.frame.time for fit in one.fits]),
+        np.array([fit.result.log_a for fit in one.fits]),
+        one.pair.log_a,
+        shown.frame.image,
+        shown.known.pixels,
+        np.expm1(np.clip(-shown.result.residuals, -5, 5)),
+    )

@@ -1,0 +1,250 @@
+"""The results of `calibrate` as text, as JSON, and as a parameter file of depth_node."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from depth_anything_ros import __version__
+from depth_anything_ros.api.estimator import Estimator
+from depth_anything_ros.geometry.transform import Transform
+from depth_anything_ros.scale.source_report import ADEQUATE, FEW, SourceReport
+
+REMAPPED = {"depth_image": "scale/depth/image_rect", "point_cloud": "scale/points"}
+REMAPPED |= {"laser_scan": "scale/scan", "range": "scale/range", "ground_plane": "scale/imu"}
+"""The depth node's topic of each source."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the sensors were compared with.
+
+    Attributes:
+        recording: its name.
+        image: topic of the images.
+        imu: topic, or None.
+        estimator: the model.
+        extrinsics: given on the command line, x y z qx qy qz qw; None: from TF.
+        camera_height: meters; None without the ground as a source.
+        camera_pitch: degrees.
+        is_fixed: whether the parameter file sets the fixed pair.
+    """
+
+    recording: str
+    image: str
+    imu: str | None
+    estimator: Estimator
+    extrinsics: Sequence[float] | None
+    camera_height: float | None
+    camera_pitch: float
+    is_fixed: bool
+
+
+def text_of(one: SourceReport, setup: Setup) -> str:
+    """Return the report of one source for the terminal.
+
+    Args:
+        one: the source.
+        setup: of the comparison.
+    """
+    lines = [f"{one.name}{f' ({one.topic})' if one.topic else ''}: {len(one.fits)} of {one.frames} frames have a scale"]
+    for reason, count in one.refusal_counts.items():
+        lines.append(f"  {'refused':<18}{count} frames: {reason}")
+    if one.pair is not None:
+        lines.append(f"  {_what(setup):<18}{_pair_text(one, setup)}")
+        lines.append(f"  {'spread over time':<18}{_spread_text(one)}")
+        fixed = "" if one.pair.error is None else f"; {one.pair.error:.3f} with it, on frames that it was not found on"
+        lines.append(f"  {'AbsRel':<18}{one.error:.3f} with a fit to each frame{fixed}")
+        lines.append(f"  {'depth uncertainty':<18}{100 * one.uncertainty:.0f} % (one standard deviation of a pixel)")
+    lines.append(f"  {'clock':<18}{one.offset.text}")
+    lines.append(f"  {'extrinsics':<18}{one.rotation.text}")
+    if one.bins:
+        lines.append(f"  {'range in m':<18}{'error':>8}{'16 to 84 %':>20}{'references':>12}")
+    for part in one.bins:
+        spread = f"{100 * part.low:+.1f} to {100 * part.high:+.1f} %"
+        lines.append(f"  {_range_text(part):<18}{100 * part.median:>+6.1f} %{spread:>20}{part.count:>12}")
+    return "\n".join(lines)
+
+
+def json_of(reports: Sequence[SourceReport], best: SourceReport, setup: Setup, failed: Sequence[str]) -> bytes:
+    """Return the content of calibration.json.
+
+    Args:
+        reports: of all sources.
+        best: the most reliable one.
+        setup: of the comparison.
+        failed: images that could not be used.
+    """
+    record = setup.estimator.record
+    content = {
+        "version": __version__,
+        "recording": setup.recording,
+        "image": setup.image,
+        "model": record.name,
+        "scale_model": record.scale_model,
+        "provenance": setup.estimator.provenance,
+        "most_reliable": best.name,
+        "sources": {one.name: _source(one) for one in reports},
+        "failed_images": list(failed),
+    }
+    return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(errors="backslashreplace")
+
+
+def parameters_of(best: SourceReport, setup: Setup) -> str:
+    """Return a parameter file for depth_node that uses the most reliable source, or the fixed pair.
+
+    Args:
+        best: the source.
+        setup: of the comparison.
+    """
+    record = setup.estimator.record
+    head = [f"# Scale of {setup.image} with the model {record.name}, measured by depth_anything_ros calibrate."]
+    head += [
+        f"# Recording: {_one_line(setup.recording)}; source {best.name}, {len(best.fits)} of {best.frames} frames."
+    ]
+    if record.is_metric:
+        head.append(f"# {record.name} predicts meters, so it needs no scale. {_capitalized(_pair_text(best, setup))}.")
+        return "\n".join([*head, "/**:", "  ros__parameters:", "    scale:", "      focal_correction: true", ""])
+    remapped = setup.imu if best.name == "ground_plane" else best.topic
+    if remapped:
+        head.append(f"# Remap {REMAPPED[best.name]} to {remapped}.")
+    lines = [*head, "/**:", "  ros__parameters:", "    scale:"]
+    lines += [f"      {line}" for line in ([] if setup.is_fixed else _source_lines(best, setup))]
+    lines += [f"      {line}" for line in _pair_lines(best, setup)]
+    return "\n".join([*lines, ""])
+
+
+def _source_lines(best: SourceReport, setup: Setup) -> list[str]:
+    lines = [f"source: [{best.name}]"]
+    if best.name == "ground_plane":
+        lines.append(f"camera_height: {_number(setup.camera_height or 0.0)}")
+        if setup.imu is None:
+            lines.append(f"camera_pitch: {_number(setup.camera_pitch)}")
+    if best.offset.is_seen:
+        lines.append(f"# Clock: {best.offset.text}.")
+    corrected = best.rotation.corrected
+    if corrected is not None:
+        lines.append(f"# Extrinsics: {best.rotation.text}.")
+        lines.append(f"# Turned by that: [{', '.join(_number(value) for value in _numbers_of(corrected))}]")
+    if setup.extrinsics is not None:
+        lines.append(f"extrinsics: [{', '.join(_number(value) for value in setup.extrinsics)}]")
+    return lines
+
+
+def _pair_lines(best: SourceReport, setup: Setup) -> list[str]:
+    assert best.pair is not None  # the most reliable source has fits
+    mark = "" if setup.is_fixed else "# "
+    lines = [f"# Fixed pair for the view of the recording. Spread over time: {_spread_text(best)}."]
+    if not setup.is_fixed:
+        lines.append("# To use it instead of the source, delete source and the marks before a and b.")
+    lines.append(f"{mark}a: {_number(math.exp(best.pair.log_a))}")
+    if setup.estimator.record.scale_model != "depth_scale":
+        lines.append(f"{mark}b: {_number(best.pair.b)}")
+    return lines
+
+
+def _what(setup: Setup) -> str:
+    return "factor" if setup.estimator.record.is_metric else "fixed pair"
+
+
+def _pair_text(one: SourceReport, setup: Setup) -> str:
+    assert one.pair is not None
+    a = math.exp(one.pair.log_a)
+    if setup.estimator.record.is_metric:
+        return f"true depth is {a:.3f} times that of the model, ± {100 * one.pair.depth_spread:.1f} % between frames"
+    shift = "" if setup.estimator.record.scale_model == "depth_scale" else f", b = {one.pair.b:.4g}"
+    return f"a = {a:.4g}{shift} (from {one.pair.method})"
+
+
+def _spread_text(one: SourceReport) -> str:
+    assert one.pair is not None
+    text = f"{one.pair.log_a_spread:.3f} in ln a, {100 * one.pair.depth_spread:.1f} % in depth"
+    if len(one.fits) < FEW:
+        return f"{text}: too few frames to judge a fixed pair"
+    if one.allows_fixed_pair:
+        return f"{text}: a fixed pair is adequate for this view"
+    return f"{text}: too large for a fixed pair (at most {100 * ADEQUATE:.0f} %)"
+
+
+def _range_text(part: Any) -> str:
+    return f"{part.nearest:g} to {part.farthest:g}" if math.isfinite(part.farthest) else f"from {part.nearest:g}"
+
+
+def _source(one: SourceReport) -> dict[str, Any]:
+    content: dict[str, Any] = {
+        "topic": one.topic or None,
+        "frames": one.frames,
+        "frames_with_scale": len(one.fits),
+        "refused": one.refusal_counts,
+        "clock": {
+            "late_seconds": one.offset.late,
+            "sigma": one.offset.sigma,
+            "gain": one.offset.gain,
+            "is_seen": one.offset.is_seen,
+            "text": one.offset.text,
+        },
+        "extrinsics": {
+            "turn_degrees": None if one.rotation.degrees is None else list(one.rotation.degrees),
+            "sigma": list(one.rotation.sigma),
+            "gain": one.rotation.gain,
+            "is_seen": one.rotation.is_seen,
+            "text": one.rotation.text,
+            "corrected": None if one.rotation.corrected is None else _numbers_of(one.rotation.corrected),
+        },
+        "by_range": [
+            {
+                "nearest": part.nearest,
+                "farthest": part.farthest if math.isfinite(part.farthest) else None,
+                "median": part.median,
+                "low": part.low,
+                "high": part.high,
+                "references": part.count,
+            }
+            for part in one.bins
+        ],
+    }
+    if one.pair is not None:
+        content["pair"] = {
+            "a": math.exp(one.pair.log_a),
+            "b": one.pair.b,
+            "method": one.pair.method,
+            "absrel": one.pair.error,
+            "depth_spread": one.pair.depth_spread,
+            "log_a_spread": one.pair.log_a_spread,
+            "is_adequate": one.allows_fixed_pair,
+        }
+        content["absrel"], content["uncertainty"] = one.error, one.uncertainty
+    content["each_frame"] = [
+        {"time": fit.frame.time, "a": math.exp(fit.result.log_a), "b": fit.result.b, "residual": fit.result.spread}
+        for fit in one.fits
+    ]
+    return content
+
+
+def _numbers_of(transform: Transform) -> list[float]:
+    """Return x, y, z, qx, qy, qz, qw, as ``scale.extrinsics``."""
+    return [round(float(value), 6) for value in (*transform.translation, *transform.quaternion)]
+
+
+def _number(value: float) -> str:
+    """Return a number as every YAML reader takes it for a float: with a point, without an exponent."""
+    return str(np.format_float_positional(value, precision=6, fractional=False, trim="0"))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _capitalized(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def result_files(folder: Path) -> dict[str, Path]:
+    """Return the result files of a folder by their kind."""
+    return {kind: folder / f"calibration.{kind}" for kind in ("json", "yaml", "png")}

@@ -1,0 +1,217 @@
+"""The topics of a recording that `calibrate` uses: given by options, or chosen by their types and names."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from depth_anything_ros.commands import CommandError
+from depth_anything_ros.data.bag_messages import Recording
+from depth_anything_ros.data.bags import skip_reason
+from depth_anything_ros.geometry.frame_tree import FrameTree
+from depth_anything_ros.images.image_messages import is_compressed
+
+IMAGE, COMPRESSED, INFO = (f"sensor_msgs/msg/{name}" for name in ("Image", "CompressedImage", "CameraInfo"))
+IMU = "sensor_msgs/msg/Imu"
+SOURCES = {
+    "depth_image": ("depth", IMAGE),
+    "point_cloud": ("points", "sensor_msgs/msg/PointCloud2"),
+    "laser_scan": ("scan", "sensor_msgs/msg/LaserScan"),
+    "range": ("range", "sensor_msgs/msg/Range"),
+}
+"""By source: the option that names its topic, and the topic's type."""
+TRANSFORMS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
+KINDS = {IMAGE, COMPRESSED, INFO, IMU, *TRANSFORMS, *(kind for _, kind in SOURCES.values())}
+"""The types of topics that a recording needs."""
+_DEPTH_ENCODINGS = ("32FC1", "16UC1", "mono16")
+_OWN = "depth_anything"
+"""Topics with this in their names are this package's own depth, not a reference."""
+
+
+@dataclass
+class TopicIndex:
+    """One topic of a recording.
+
+    Attributes:
+        kind: its type.
+        first: its first message.
+        frame_id: of that message.
+        times: the time of each message, seconds.
+    """
+
+    kind: str
+    first: Any
+    frame_id: str
+    times: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Requested:
+    """The topics on the command line; None leaves the choice to `choose_topics`.
+
+    Attributes:
+        image: of the camera.
+        info: its camera_info.
+        sources: the topic of each requested source, by a key of `SOURCES`.
+        imu: for the direction of gravity.
+        is_ground: whether the ground is a source.
+    """
+
+    image: str | None
+    info: str | None
+    sources: dict[str, str]
+    imu: str | None
+    is_ground: bool
+
+
+@dataclass(frozen=True)
+class Topics:
+    """The topics that are used.
+
+    Attributes:
+        image: of the camera.
+        info: its camera_info.
+        sources: the topic of each source, by a key of `SOURCES`.
+        depth_info: camera_info of the depth image.
+        imu: None without one.
+        notes: what was chosen without an option, one line each.
+    """
+
+    image: str
+    info: str
+    sources: dict[str, str]
+    depth_info: str | None
+    imu: str | None
+    notes: tuple[str, ...]
+
+
+def read_index(recording: Recording) -> tuple[dict[str, TopicIndex], FrameTree]:
+    """Read the times of all messages of useful types, and the transforms.
+
+    Raises `DataError` if the bag cannot be read.
+    """
+    kinds = {topic: kind for topic, kind in recording.kinds().items() if kind in KINDS}
+    index: dict[str, TopicIndex] = {}
+    tree = FrameTree()
+    for one in recording.messages(set(kinds)):
+        if kinds[one.topic] in TRANSFORMS:
+            tree.add(one.message, one.topic.endswith("tf_static"))
+            continue
+        if one.topic not in index:
+            index[one.topic] = TopicIndex(kinds[one.topic], one.message, one.frame_id)
+        index[one.topic].times.append(one.time)
+    return index, tree
+
+
+def choose_topics(name: str, index: dict[str, TopicIndex], requested: Requested) -> Topics:
+    """Return the topics to use.
+
+    Args:
+        name: of the recording, for errors.
+        index: from `read_index`.
+        requested: the options.
+
+    Raises:
+        CommandError: a topic is missing or has the wrong type, or the choice is ambiguous.
+    """
+    notes = []
+    image = requested.image
+    if image is None:
+        image = _guess_image(name, index, requested.sources.get("depth_image"))
+        notes.append(f"image: {image}")
+    _check(name, index, image, (IMAGE, COMPRESSED), "--image")
+    info = requested.info or _sibling(image)
+    if requested.info is None and info not in index:
+        present = _listed(topic for topic, one in index.items() if one.kind == INFO)
+        raise CommandError(f"{name} has no camera_info on {info}: record it, or give --camera-info ({present})")
+    _check(name, index, info, (INFO,), "--camera-info")
+    sources = dict(requested.sources)
+    for source, topic in sources.items():
+        option, kind = SOURCES[source]
+        _check(name, index, topic, (kind,), f"--{option}")
+    if not sources and not requested.is_ground:
+        sources = _guess_sources(index, image)
+        notes += [f"{source}: {topic}" for source, topic in sources.items()]
+    if not sources and not requested.is_ground:
+        wanted = ", ".join(f"--{option}" for option, _ in SOURCES.values())
+        raise CommandError(
+            f"{name} has no reference: no depth image, point cloud, laser scan or range. Record one ({wanted}), or "
+            "give --camera-height for the ground"
+        )
+    if requested.imu is not None:
+        _check(name, index, requested.imu, (IMU,), "--imu")
+    depth_info = _depth_info(name, index, sources["depth_image"], image, info) if "depth_image" in sources else None
+    return Topics(image, info, sources, depth_info, requested.imu, tuple(notes))
+
+
+def _check(name: str, index: dict[str, TopicIndex], topic: str, kinds: Collection[str], option: str) -> None:
+    if topic in index and index[topic].kind in kinds:
+        return
+    present = _listed(other for other, one in index.items() if one.kind in kinds)
+    what = f"has type {index[topic].kind}" if topic in index else "has no messages"
+    raise CommandError(f"{option} {topic} {what} in {name}; topics of type {' or '.join(kinds)}: {present}")
+
+
+def _listed(topics: Iterable[str]) -> str:
+    return ", ".join(sorted(topics)) or "none"
+
+
+def _base(topic: str) -> str:
+    """Return an image topic without the suffix of its transport."""
+    return topic.removesuffix("/compressed")
+
+
+def _sibling(topic: str) -> str:
+    """Return the camera_info topic of an image topic, by the convention of ROS drivers."""
+    return f"{_base(topic).rpartition('/')[0]}/camera_info"
+
+
+def _guess_image(name: str, index: dict[str, TopicIndex], depth: str | None) -> str:
+    pictures = [
+        topic
+        for topic, one in index.items()
+        if one.kind in (IMAGE, COMPRESSED)
+        and topic != depth
+        and _OWN not in topic
+        and skip_reason(topic, one.first) is None
+    ]
+    pictures = [topic for topic in pictures if topic == _base(topic) or _base(topic) not in pictures]
+    with_info = [topic for topic in pictures if _sibling(topic) in index]
+    candidates = with_info or pictures
+    if not candidates:
+        raise CommandError(f"{name} has no topic with pictures; its topics are {_listed(index)}")
+    if len(candidates) > 1:
+        raise CommandError(f"{name} has several topics with pictures: choose one with --image ({_listed(candidates)})")
+    return candidates[0]
+
+
+def _guess_sources(index: dict[str, TopicIndex], image: str) -> dict[str, str]:
+    """Return the topic with the most messages for each kind of source."""
+    chosen = {}
+    for source, (_, kind) in SOURCES.items():
+        topics = [
+            topic
+            for topic, one in index.items()
+            if one.kind == kind and topic != image and _OWN not in topic and (kind != IMAGE or _is_depth(topic, one))
+        ]
+        if topics:
+            chosen[source] = max(topics, key=lambda topic: ("aligned" in topic, len(index[topic].times), topic))
+    return chosen
+
+
+def _is_depth(topic: str, one: TopicIndex) -> bool:
+    is_depth = not is_compressed(one.first) and one.first.encoding in _DEPTH_ENCODINGS
+    return is_depth and skip_reason(topic, one.first) is not None
+
+
+def _depth_info(name: str, index: dict[str, TopicIndex], depth: str, image: str, info: str) -> str:
+    """Return the camera_info of a depth image: its own, or that of the picture if it is aligned to it."""
+    own = _sibling(depth)
+    if own in index and index[own].kind == INFO:
+        return own
+    first, described = index[depth].first, index[info].first
+    is_aligned = index[depth].frame_id == index[image].frame_id
+    if is_aligned and (first.width, first.height) == (described.width, described.height):
+        return info
+    raise CommandError(f"{name} has no camera_info on {own}, which belongs to the depth image {depth}: record it")

@@ -1,0 +1,112 @@
+"""The tree of coordinate frames of a recording, from the messages on /tf and /tf_static."""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections.abc import Iterator
+from typing import Any
+
+from depth_anything_ros.geometry.transform import Transform
+
+MAX_GAP = 0.5
+"""Seconds between a requested time and the nearest transform of a moving frame; beyond, the transform is unknown."""
+
+
+class FrameTreeError(LookupError):
+    """The transform between two frames is unknown. The message says why, and names the fix."""
+
+
+class FrameTree:
+    """Transforms between frames. A moving frame has the transform that is nearest in time, without interpolation."""
+
+    def __init__(self) -> None:
+        self._parents: dict[str, str] = {}
+        self._static: dict[str, Transform] = {}
+        self._moving: dict[str, list[tuple[float, Transform]]] = {}
+        self._is_sorted = True
+
+    def add(self, message: Any, is_static: bool) -> None:
+        """Add the transforms of a tf2_msgs/TFMessage. A quaternion of zero length is skipped.
+
+        Args:
+            message: the message.
+            is_static: whether it is from /tf_static.
+        """
+        for stamped in message.transforms:
+            rotation, translation = stamped.transform.rotation, stamped.transform.translation
+            try:
+                transform = Transform.from_quaternion(
+                    (rotation.x, rotation.y, rotation.z, rotation.w), (translation.x, translation.y, translation.z)
+                )
+            except ValueError:
+                continue
+            stamp = stamped.header.stamp
+            child = _plain(stamped.child_frame_id)
+            self._parents[child] = _plain(stamped.header.frame_id)
+            if is_static:
+                self._static[child] = transform
+            else:
+                self._moving.setdefault(child, []).append((stamp.sec + 1e-9 * stamp.nanosec, transform))
+                self._is_sorted = False
+
+    def transform(self, source: str, target: str, time: float) -> Transform:
+        """Return the transform from one frame to another.
+
+        Args:
+            source: the frame of the points to transform.
+            target: the frame of the transformed points.
+            time: seconds.
+
+        Raises:
+            FrameTreeError: the frames are not connected, or there is no transform near this time.
+        """
+        source, target = _plain(source), _plain(target)
+        if source == target:
+            return Transform.identity()
+        ups, downs = list(self._ancestors(source)), list(self._ancestors(target))
+        common = next((frame for frame in ups if frame in downs), None)
+        if common is None:
+            raise FrameTreeError(
+                f"TF has no transform from {source or 'a frame without name'} to {target or 'a frame without name'}: "
+                "record /tf_static and /tf, or give --extrinsics"
+            )
+        up = self._to_ancestor(ups[: ups.index(common)], time)
+        return self._to_ancestor(downs[: downs.index(common)], time).inverse() @ up
+
+    def _ancestors(self, frame: str) -> Iterator[str]:
+        """Yield a frame, its parent and so on; a loop ends."""
+        seen: set[str] = set()
+        while frame not in seen:
+            seen.add(frame)
+            yield frame
+            if frame not in self._parents:
+                return
+            frame = self._parents[frame]
+
+    def _to_ancestor(self, frames: list[str], time: float) -> Transform:
+        total = Transform.identity()
+        for frame in frames:
+            total = self._to_parent(frame, time) @ total
+        return total
+
+    def _to_parent(self, frame: str, time: float) -> Transform:
+        if frame in self._static:
+            return self._static[frame]
+        if not self._is_sorted:
+            for one in self._moving.values():
+                one.sort(key=lambda item: item[0])
+            self._is_sorted = True
+        history = self._moving[frame]
+        place = bisect(history, time, key=lambda item: item[0])
+        nearest = min(history[max(place - 1, 0) : place + 1], key=lambda item: abs(item[0] - time))
+        if abs(nearest[0] - time) > MAX_GAP:
+            raise FrameTreeError(
+                f"TF has a gap: the nearest transform of {frame} is {abs(nearest[0] - time):.1f} s away; record /tf "
+                "during all of the recording, or give --extrinsics"
+            )
+        return nearest[1]
+
+
+def _plain(frame: str) -> str:
+    """Return a frame's name without the leading slash of ROS 1."""
+    return frame.lstrip("/")

@@ -1,0 +1,157 @@
+"""What one source of a recording is worth: its scale, its residuals, and the checks of its clock and extrinsics."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from depth_anything_ros.scale.alignment import OffsetCheck, RotationCheck, check_offset, check_rotation
+from depth_anything_ros.scale.calibration import (
+    Frame,
+    FrameFit,
+    Measurement,
+    Pair,
+    RangeBin,
+    depth_uncertainty,
+    error_of,
+    fit_frames,
+    fixed_pair,
+    residuals_by_range,
+)
+from depth_anything_ros.scale.fit import ScaleKind
+from depth_anything_ros.scale.sensor_points import SAME_PLACE
+
+ADEQUATE = 0.05
+"""Largest spread over time of the depth that a fixed pair gives, relative, at which the pair is adequate."""
+FEW = 5
+"""Fewer frames do not show a spread over time."""
+_CHECKED = ("point_cloud", "depth_image", "laser_scan")
+_SAME_DIRECTION = 1e-3
+"""Radians between two cameras with the same view."""
+
+
+@dataclass(frozen=True)
+class SourceReport:
+    """What one source is worth.
+
+    Attributes:
+        name: a name of ``scale.source``.
+        topic: "" for the ground.
+        frames: number of frames.
+        fits: of the frames that it gives a scale.
+        refusals: for each other frame the reason.
+        pair: one scale for all frames; None without fits.
+        error: AbsRel of the frames' own fits, on the references that agree; NaN without fits.
+        uncertainty: relative standard deviation of depth, see `depth_uncertainty`; NaN without fits.
+        bins: residuals by range.
+        offset: check of the clock.
+        rotation: check of the extrinsics.
+    """
+
+    name: str
+    topic: str
+    frames: int
+    fits: list[FrameFit]
+    refusals: list[str]
+    pair: Pair | None
+    error: float
+    uncertainty: float
+    bins: list[RangeBin]
+    offset: OffsetCheck
+    rotation: RotationCheck
+
+    @property
+    def allows_fixed_pair(self) -> bool:
+        """Whether the recording shows that one scale is enough."""
+        return self.pair is not None and len(self.fits) >= FEW and self.pair.depth_spread < ADEQUATE
+
+    @property
+    def refusal_counts(self) -> dict[str, int]:
+        """The number of frames by reason; reasons that differ in numbers only count as one."""
+        first: dict[str, str] = {}
+        counts: dict[str, int] = {}
+        for reason in self.refusals:
+            named = first.setdefault(re.sub(r"[\d.]+", "#", reason), reason)
+            counts[named] = counts.get(named, 0) + 1
+        return counts
+
+
+def examine(
+    kind: ScaleKind, name: str, topic: str, frames: Sequence[Frame], measurements: Sequence[Measurement]
+) -> SourceReport:
+    """Return what one source is worth.
+
+    Args:
+        kind: how the network's output becomes depth.
+        name: a name of ``scale.source``.
+        topic: of the source; "" for the ground.
+        frames: in the order of time.
+        measurements: around the frames, in the order of time.
+    """
+    offset = _offset(kind, name, frames, measurements)
+    fits, refusals = fit_frames(kind, frames, measurements)
+    rotation = _rotation(kind, name, frames, measurements, fits, offset)
+    if not fits:
+        return SourceReport(name, topic, len(frames), [], refusals, None, np.nan, np.nan, [], offset, rotation)
+    error = float(np.mean([error_of(kind, one, one.result.log_a, one.result.b) for one in fits]))
+    return SourceReport(
+        name,
+        topic,
+        len(frames),
+        fits,
+        refusals,
+        fixed_pair(kind, fits),
+        error,
+        depth_uncertainty(kind, fits),
+        residuals_by_range(kind, fits),
+        offset,
+        rotation,
+    )
+
+
+def most_reliable(reports: Sequence[SourceReport]) -> SourceReport | None:
+    """Return the source that tells depth best: among those that scale half as many frames as the best, the surest."""
+    most = max((len(one.fits) for one in reports), default=0)
+    usable = [one for one in reports if one.fits and 2 * len(one.fits) >= most]
+    return min(usable, key=lambda one: one.uncertainty, default=None)
+
+
+def _offset(kind: ScaleKind, name: str, frames: Sequence[Frame], measurements: Sequence[Measurement]) -> OffsetCheck:
+    if name == "ground_plane":
+        return OffsetCheck(None, 0.0, 0.0, False, "not checked: the ground has no stamps")
+    if name not in _CHECKED:
+        return OffsetCheck(None, 0.0, 0.0, False, "not checked: one distance cannot show it")
+    return check_offset(kind, frames, measurements)
+
+
+def _rotation(
+    kind: ScaleKind,
+    name: str,
+    frames: Sequence[Frame],
+    measurements: Sequence[Measurement],
+    fits: Sequence[FrameFit],
+    offset: OffsetCheck,
+) -> RotationCheck:
+    if reason := _why_no_rotation(name, fits):
+        return RotationCheck(None, (0.0, 0.0, 0.0), 0.0, False, f"not checked: {reason}")
+    if not (offset.is_seen and offset.late is not None):
+        return check_rotation(kind, fits)
+    late = offset.late
+    corrected, _ = fit_frames(kind, frames, [replace(one, time=one.time - late) for one in measurements])
+    found = check_rotation(kind, corrected)
+    return replace(found, text=f"{found.text}, with the stamps corrected") if found.is_seen else found
+
+
+def _why_no_rotation(name: str, fits: Sequence[FrameFit]) -> str:
+    if name == "ground_plane":
+        return "a wrong pitch looks like the shift b"
+    if name not in _CHECKED:
+        return "one distance cannot show a rotation"
+    if name == "depth_image" and fits:
+        to_camera = fits[0].measurement.to_camera
+        if np.linalg.norm(to_camera.translation) < SAME_PLACE and to_camera.angle < _SAME_DIRECTION:
+            return "the depth image has the camera's own view"
+    return ""
