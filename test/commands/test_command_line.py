@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from importlib.metadata import metadata
@@ -159,7 +160,7 @@ def test_missing_command_lists_all_commands() -> None:
     assert result.stdout == ""
     assert result.stderr.startswith("usage: depth_anything_ros")
     for name, summary in COMMANDS.items():
-        assert f"    {name} " in result.stderr
+        assert re.search(rf"^    {name}\s", result.stderr, re.MULTILINE)
         assert summary in " ".join(result.stderr.split())
     assert "error: " in result.stderr.splitlines()[-1]
 
