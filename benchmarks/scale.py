@@ -102,9 +102,9 @@ def _correct(output: np.ndarray, known: References) -> None:
     assert isinstance(found, ScaleFit)
     small = np.ascontiguousarray(output[::4, ::4])
     log_z = log_depth(INVERSE, small, found.log_a, found.b).astype(np.float32)
-    at = log_depth(INVERSE, found.outputs[found.inliers], found.log_a, found.b)
-    chosen = known.take(found.inliers)
-    field = LocalField(output.shape, chosen.pixels, at, found.residuals[found.inliers])
+    at = log_depth(INVERSE, found.outputs[found.plausible], found.log_a, found.b)
+    chosen = known.take(found.plausible)
+    field = LocalField(output.shape, chosen.pixels, at, found.residuals[found.plausible])
     factor = cv2.resize(cv2.exp(field.correction(log_z)), output.shape[::-1])
     cv2.multiply(output, factor, dst=factor)
 

@@ -50,8 +50,8 @@ def local(output: np.ndarray, known: References) -> np.ndarray | None:
     if not isinstance(found, ScaleFit):
         return None
     log_z = log_depth(INVERSE, output, found.log_a, found.b).astype(np.float32)
-    at = log_depth(INVERSE, found.outputs[found.inliers], found.log_a, found.b)
-    return _corrected(log_z, known.take(found.inliers), at, found.residuals[found.inliers])
+    at = log_depth(INVERSE, found.outputs[found.plausible], found.log_a, found.b)
+    return _corrected(log_z, known.take(found.plausible), at, found.residuals[found.plausible])
 
 
 def local_after_curve(output: np.ndarray, known: References) -> np.ndarray | None:
@@ -61,8 +61,8 @@ def local_after_curve(output: np.ndarray, known: References) -> np.ndarray | Non
         return None
     curve = _curve(found)
     log_z = curve(log_depth(INVERSE, output, found.log_a, found.b)).astype(np.float32)
-    chosen = known.take(found.inliers)
-    at = curve(log_depth(INVERSE, found.outputs[found.inliers], found.log_a, found.b))
+    chosen = known.take(found.plausible)
+    at = curve(log_depth(INVERSE, found.outputs[found.plausible], found.log_a, found.b))
     return _corrected(log_z, chosen, at, np.log(chosen.depth) - at)
 
 
@@ -85,7 +85,7 @@ def _corrected(log_z: np.ndarray, chosen: References, at: np.ndarray, residuals:
 
 def _curve(found: ScaleFit) -> Callable[[np.ndarray], np.ndarray]:
     """Return a monotone, piecewise linear curve of ln Z from 50 inliers on: 5 knots, shrunk to the identity."""
-    at = log_depth(INVERSE, found.outputs[found.inliers], found.log_a, found.b)
+    at = log_depth(INVERSE, found.outputs[found.plausible], found.log_a, found.b)
     if len(at) < 50:
         return lambda log_z: log_z
     low, high = np.quantile(at, (0.02, 0.98))
@@ -93,7 +93,7 @@ def _curve(found: ScaleFit) -> Callable[[np.ndarray], np.ndarray]:
     basis = np.stack([np.interp(at, knots, unit) for unit in np.eye(5)], axis=1)
     bend = np.diff(np.eye(5), 2, axis=0)
     penalty = 20 * (np.eye(5) + bend.T @ bend)
-    change = np.linalg.solve(basis.T @ basis + penalty, basis.T @ found.residuals[found.inliers])
+    change = np.linalg.solve(basis.T @ basis + penalty, basis.T @ found.residuals[found.plausible])
     change = np.maximum.accumulate(knots + change) - knots
     return lambda log_z: log_z + np.interp(log_z, knots, change)
 

@@ -164,9 +164,9 @@ class MetricScale:
     def _measure_field(
         self, size: tuple[int, int], state: ScaleState, used: list[tuple[References, ScaleFit]], time: float
     ) -> None:
-        """Measure the local correction from the references that agree; none if they are few."""
-        known = [references.take(result.inliers) for references, result in used]
-        x = np.concatenate([result.outputs[result.inliers] for _, result in used])
+        """Measure the local correction from the references that may agree; none if they are few."""
+        known = [references.take(result.plausible) for references, result in used]
+        x = np.concatenate([result.outputs[result.plausible] for _, result in used])
         pixels = np.concatenate([references.pixels for references in known])
         if not self.is_local or len(pixels) < MIN_REFERENCES:
             self._field = None

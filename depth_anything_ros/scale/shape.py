@@ -3,7 +3,8 @@
 The residuals in ln Z are splatted into grids over the image and ln Z, from coarse to fine. Each level takes what the
 coarser ones left (multilevel approximation: Lee, Wolberg and Shin 1997; the grid is bilateral: Chen, Paris and Durand
 2007, so that a correction stays on its surface). Cells shrink toward zero where few references support them: the
-correction fades away from the references, and none of it extrapolates beyond their range of depth.
+correction fades away from the references, and none of it extrapolates beyond their range of depth. At each level a
+reference counts less if it is far from what the coarser levels say, because it may be an outlier among its neighbors.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ MIN_RANGE = 0.2
 """Smallest range of ln Z that the bins cover, so that one flat wall does not become four layers of noise."""
 MIN_REFERENCES = 20
 """Fewer references are not worth a local correction."""
+REDESCENT = 36.0
+"""Squared residual, in standard deviations of what is left, at which the weight of a reference falls to a quarter."""
+MIN_LEFT = 0.02
+"""Smallest standard deviation of what a level leaves, in ln Z: closer references all count."""
 _BLUR = np.array([0.25, 0.5, 0.25])
 _BLUR_LAYERS = (0.5 * np.eye(BINS) + 0.25 * (np.eye(BINS, k=1) + np.eye(BINS, k=-1))).astype(np.float32)
 _BLUR_LAYERS[0, 0] = _BLUR_LAYERS[-1, -1] = 0.75
@@ -46,8 +51,9 @@ class LocalField:
             cells, shares = _corners(
                 _linear(v * rows - 0.5, rows), _linear(u * columns - 0.5, columns), columns, layers
             )
-            mass = _splat(cells, shares, (rows, columns))
-            total = _splat(cells, shares * left, (rows, columns))
+            weighted = shares * _weights(left)
+            mass = _splat(cells, weighted, (rows, columns))
+            total = _splat(cells, weighted * left, (rows, columns))
             level = total / (mass + np.float32(shrinkage))
             left = left - (level.reshape(-1)[cells] * shares).sum(axis=0)
             field = np.asarray(cv2.resize(field, (columns, rows), interpolation=cv2.INTER_LINEAR) + level)
@@ -72,6 +78,14 @@ class LocalField:
         """Return the position in the bins, from 0 to just below the last."""
         position = (log_depth - np.float32(self._low)) * np.float32(1 / self._step)
         return np.nan_to_num(np.clip(position, 0, np.float32(BINS - 1.001)), copy=False)
+
+
+def _weights(left: np.ndarray) -> np.ndarray:
+    """Return weights (N,) that fall toward zero for residuals much larger than most."""
+    sizes = np.abs(left)
+    middle = len(sizes) // 2
+    sigma = max(1.48 * float(np.partition(sizes, middle)[middle]), MIN_LEFT)
+    return 1 / (1 + left**2 / (REDESCENT * sigma**2)) ** 2
 
 
 _Linear = tuple[np.ndarray, np.ndarray]

@@ -62,3 +62,15 @@ def test_unknown_depth_is_no_error() -> None:
 def test_correction_has_the_resolution_of_the_depth(size: tuple[int, int]) -> None:
     made, _ = field(lambda pixels: np.full(len(pixels), 0.1))
     assert made.correction(np.full(size, 0.5, np.float32)).shape == size
+
+
+def test_outlier_among_its_neighbors_is_left_out() -> None:
+    """Some references lie behind an edge by 50 %: the correction follows the others."""
+
+    def residual(pixels: np.ndarray) -> np.ndarray:
+        behind = np.random.default_rng(1).random(len(pixels)) < 0.15
+        return np.where(behind, 0.5, 0.1 * np.sin(pixels[:, 0] / 50))
+
+    made, log_depth = field(residual, count=1000)
+    expected = 0.1 * np.sin(np.arange(SIZE[1]) / 50)
+    assert np.abs(made.correction(log_depth) - expected)[:, 20:-20].mean() < 0.01
