@@ -100,6 +100,8 @@ class ScaleFit:
         b: the shift.
         covariance: float64 (2, 2), of (ln a, b), without the common error of the source.
         common_sigma: relative standard deviation of that error.
+        information: float64 (2, 2), inverse covariance of (ln a, b) by the references alone.
+        block_variance: relative variance of all depths that ``information`` does not know of: that of few blocks.
         inliers: bool (N,), the references that agree.
         plausible: bool (N,), those that also may agree: a network is wrong by more over single objects.
         residuals: float64 (N,), ln Z of each reference less that of the fit; NaN where the fit has no depth.
@@ -113,6 +115,8 @@ class ScaleFit:
     b: float
     covariance: np.ndarray
     common_sigma: float
+    information: np.ndarray
+    block_variance: float
     inliers: np.ndarray
     plausible: np.ndarray
     residuals: np.ndarray
@@ -313,7 +317,7 @@ class _Problem:
             inflation = _inflation(weighted * r, data + information, blocks)
             if abs(step[0]) < _CONVERGED and abs(step[1]) < _CONVERGED:
                 break
-        return self._judge(theta, r, jacobian, has_depth, data / inflation + information, blocks, known)
+        return self._judge(theta, r, jacobian, has_depth, data / inflation, information, blocks, known)
 
     def _weights(self, r: np.ndarray, has_depth: np.ndarray) -> np.ndarray:
         """Return the weight of each reference, which falls to zero for large residuals."""
@@ -330,7 +334,8 @@ class _Problem:
         r: np.ndarray,
         jacobian: np.ndarray,
         has_depth: np.ndarray,
-        hessian: np.ndarray,
+        data: np.ndarray,
+        prior: np.ndarray,
         blocks: np.ndarray,
         known: References,
     ) -> ScaleFit | Refusal:
@@ -344,7 +349,9 @@ class _Problem:
             return Refusal(f"only {100 * fraction:.0f} % of {len(r)} references agree")
         supporting = int(np.count_nonzero(np.bincount(blocks[is_inlier & ~self.is_bound])))
         typical = _median(self.x)
-        covariance = self._with_block_error(np.linalg.inv(hessian), theta, spread, supporting, typical)
+        covariance = np.linalg.inv(data + prior)
+        block_variance = self._block_variance(covariance, theta, spread, supporting, typical)
+        covariance += block_variance * common_covariance(theta[1])
         uncertainty = math.sqrt(_median((jacobian * (covariance @ jacobian)).sum(axis=0)))
         if uncertainty > MAX_DEPTH_SIGMA:
             return Refusal(f"the references leave depth uncertain by {100 * uncertainty:.0f} %")
@@ -359,6 +366,8 @@ class _Problem:
             float(theta[1]),
             covariance,
             known.common_sigma,
+            data,
+            block_variance,
             inliers,
             plausible,
             residuals,
@@ -368,17 +377,21 @@ class _Problem:
             supporting,
         )
 
-    def _with_block_error(
+    def _block_variance(
         self, covariance: np.ndarray, theta: np.ndarray, spread: float, blocks: int, typical: float
-    ) -> np.ndarray:
-        """Return the covariance, at least that of one independent error for each image block.
+    ) -> float:
+        """Return the relative variance that is missing to that of one independent error for each image block.
 
         The residuals within a single block cannot show an error that they share.
         """
         gradient = log_depth_gradient(self.kind, typical, *theta)
-        missing = spread**2 / max(blocks, 1) - float(gradient @ covariance @ gradient)
-        direction = np.array([1.0, theta[1]])
-        return covariance + max(missing, 0.0) * np.outer(direction, direction)
+        return max(spread**2 / max(blocks, 1) - float(gradient @ covariance @ gradient), 0.0)
+
+
+def common_covariance(b: float) -> np.ndarray:
+    """Return the covariance of (ln a, b) if all depths share a relative error of 1, float64 (2, 2)."""
+    direction = np.array([1.0, b])
+    return np.outer(direction, direction)
 
 
 def _spread(r: np.ndarray) -> float:

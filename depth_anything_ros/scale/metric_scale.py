@@ -12,8 +12,10 @@ import cv2
 import numpy as np
 
 from depth_anything_ros.geometry.camera import Camera
+from depth_anything_ros.geometry.transform import Transform
 from depth_anything_ros.postprocessing.meters import Scale
 from depth_anything_ros.scale.fit import Prior, Refusal, ScaleFit, ScaleKind, log_depth
+from depth_anything_ros.scale.keyframe import CarriedView, DepthCarrier
 from depth_anything_ros.scale.references import References
 from depth_anything_ros.scale.shape import MIN_REFERENCES, LocalField
 from depth_anything_ros.scale.tracker import ScaleState, ScaleTracker
@@ -29,7 +31,7 @@ DISPUTE = 0.1
 FADING = 0.3
 """Seconds in which the local correction of an earlier frame fades."""
 
-Convert = Callable[[Camera, np.ndarray], References]
+Convert = Callable[[Camera, np.ndarray], "References | Refusal"]
 """Turns a measurement into references for a camera and a network's output. Raises `ValueError` or `LookupError`."""
 
 
@@ -45,6 +47,7 @@ class FrameScale:
         references: number of references that agreed, in this frame.
         residual: relative standard deviation of the references from the scaled depth.
         factor: float32 (h, w), the local correction as a factor of depth, at a lower resolution; None for none.
+        is_carried: whether odometry brought the scale from an earlier frame.
     """
 
     state: ScaleState | None
@@ -54,6 +57,7 @@ class FrameScale:
     references: int = 0
     residual: float = 0.0
     factor: np.ndarray | None = None
+    is_carried: bool = False
 
     @property
     def scale(self) -> Scale | None:
@@ -69,16 +73,25 @@ class MetricScale:
         prior: what is known without references.
         max_delay: seconds between a measurement and the image that it is used for.
         is_local: whether to correct depth locally where the references support it.
+        odometry_sigma: relative standard deviation of the distance that odometry reports.
     """
 
-    def __init__(self, kind: ScaleKind, prior: Prior, max_delay: float = 0.1, is_local: bool = True) -> None:
+    def __init__(
+        self,
+        kind: ScaleKind,
+        prior: Prior,
+        max_delay: float = 0.1,
+        is_local: bool = True,
+        odometry_sigma: float = 0.05,
+    ) -> None:
         self.kind = kind
         self.tracker = ScaleTracker(kind, prior)
-        self.is_local = is_local
+        self.is_local, self.odometry_sigma = is_local, odometry_sigma
         self._max_delay = max_delay
         self._lock = threading.Lock()
         self._waiting: dict[str, deque[tuple[float, Convert]]] = {}
         self._field: LocalField | None = None
+        self._carrier = DepthCarrier()
         self._field_time, self._time, self._residual = 0.0, -math.inf, 0.0
 
     def add(self, source: str, time: float, convert: Convert) -> None:
@@ -98,22 +111,55 @@ class MetricScale:
     def reset(self) -> None:
         """Forget the scale and all measurements, for instance because time has jumped."""
         self.tracker.reset()
+        self._carrier.reset()
         self._field, self._time = None, -math.inf
         with self._lock:
             self._waiting.clear()
 
-    def update(self, values: np.ndarray, camera: Camera, time: float) -> FrameScale:
+    def update(
+        self,
+        values: np.ndarray,
+        camera: Camera,
+        time: float,
+        pose: Transform | None = None,
+        gray: np.ndarray | None = None,
+    ) -> FrameScale:
         """Return the scale of a frame, from the measurements that belong to it and the scale so far.
+
+        Between measurements the latest metric depth is carried along by odometry, or by features in the images.
 
         Args:
             values: float32 (H, W), the network's output.
             camera: its intrinsics, at that size.
             time: seconds, when the image was taken.
+            pose: from the camera's optical frame to a fixed frame of the odometry; None without odometry.
+            gray: uint8 (H, W), the image; None to do without features.
         """
         if time < self._time - 1.0:
             self.reset()  # a bag starts again
         self._time = time
         self.tracker.predict(time)
+        used, problem = self._measure(values, camera, time)
+        view = CarriedView(camera, time, pose, gray, self.odometry_sigma)
+        fits = used or self._carry(values, view)
+        state = self.tracker.state
+        if state is None:
+            return FrameScale(None, True, math.inf, problem)
+        if fits:
+            self._measure_field((values.shape[0], values.shape[1]), state, fits, time)
+            self._residual = max(result.spread for _, result in fits)
+        if used and not problem and self.tracker.dispute > DISPUTE:
+            problem = f"measurements disagree by {100 * self.tracker.dispute:.0f} %"
+        count = sum(int(result.inliers.sum()) for _, result in used)
+        age = 0.0 if used else max(time - state.measured, 0.0)
+        correction = self._shape(values, state, view, is_measured=bool(used))
+        factor = None if correction is None else cv2.exp(correction)
+        return FrameScale(state, not used, age, problem, count, self._residual, factor, bool(fits) and not used)
+
+    def _measure(
+        self, values: np.ndarray, camera: Camera, time: float
+    ) -> tuple[list[tuple[References, ScaleFit]], str]:
+        """Return the measurements that were used for a frame, and why the last of the others was not."""
         used: list[tuple[References, ScaleFit]] = []
         taken, problem = self._take(time)
         for source, convert in taken:
@@ -122,22 +168,23 @@ class MetricScale:
             except (ValueError, LookupError) as error:
                 problem = f"{source}: {error}"
                 continue
+            if isinstance(known, Refusal):
+                problem = f"{source}: {known.reason}"
+                continue
             result = self.tracker.measure(values, known) if len(known) else Refusal("it sees no surface in the image")
             if isinstance(result, ScaleFit):
                 used.append((known, result))
             else:
                 problem = f"{source}: {result.reason}"
-        state = self.tracker.state
-        if state is None:
-            return FrameScale(None, True, math.inf, problem)
-        if used:
-            self._residual = max(result.spread for _, result in used)
-            self._measure_field((values.shape[0], values.shape[1]), state, used, time)
-            if not problem and self.tracker.dispute > DISPUTE:
-                problem = f"measurements disagree by {100 * self.tracker.dispute:.0f} %"
-        count = sum(int(result.inliers.sum()) for _, result in used)
-        age = 0.0 if used else max(time - state.measured, 0.0)
-        return FrameScale(state, not used, age, problem, count, self._residual, self._local_factor(values, state, time))
+        return used, problem
+
+    def _carry(self, values: np.ndarray, view: CarriedView) -> list[tuple[References, ScaleFit]]:
+        """Predict the scale by the depth of an earlier frame, where the camera's motion is known."""
+        known = self._carrier.carry(view)
+        if known is None or len(known) < MIN_REFERENCES:
+            return []
+        fitted = self.tracker.carry(values, known)
+        return [] if fitted is None else [(known, fitted)]
 
     def _take(self, time: float) -> tuple[list[tuple[str, Convert]], str]:
         """Remove and return the measurement of each source that is closest to a time, and why there is none."""
@@ -172,19 +219,35 @@ class MetricScale:
             self._field = None
             return
         fitted = log_depth(self.kind, x, state.log_a, state.b)
-        measured = np.concatenate([np.log(references.depth) for references in known])
-        self._field, self._field_time = LocalField(size, pixels, fitted, measured - fitted), time
+        # Not what the state differs by: that would put an error that all references share into the correction.
+        residuals = np.concatenate([result.residuals[result.plausible] for _, result in used])
+        self._field, self._field_time = LocalField(size, pixels, fitted, residuals), time
 
-    def _local_factor(self, values: np.ndarray, state: ScaleState, time: float) -> np.ndarray | None:
-        """Return the latest local correction for a frame, fading with its age; None if there is none."""
+    def _shape(self, values: np.ndarray, state: ScaleState, view: CarriedView, is_measured: bool) -> np.ndarray | None:
+        """Return the local correction of ln Z for a frame, and keep its corrected depth for later frames."""
+        can_carry = view.pose is not None or view.gray is not None
+        if self._field is None and not can_carry:
+            return None
+        small = np.ascontiguousarray(values[_first(values.shape[0]) :: STRIDE, _first(values.shape[1]) :: STRIDE])
+        log_z = log_depth(self.kind, small, state.log_a, state.b).astype(np.float32)
+        correction = self._correction(log_z, view.time)
+        if can_carry:
+            shaped = log_z if correction is None else log_z + correction
+            self._carrier.keep(view, shaped, STRIDE, state.sigma(self.kind), is_measured)
+        return correction
+
+    def _correction(self, log_z: np.ndarray, time: float) -> np.ndarray | None:
+        """Return the latest local correction, fading with its age; None if there is none."""
         if self._field is None or not self.is_local:
             return None
         weight = math.exp(-max(time - self._field_time, 0.0) / FADING)
         if weight < 0.05:
             self._field = None
             return None
-        first = [min(STRIDE // 2, side - 1) for side in values.shape]  # the middle of what a cell covers
-        small = np.ascontiguousarray(values[first[0] :: STRIDE, first[1] :: STRIDE])
-        log_z = log_depth(self.kind, small, state.log_a, state.b).astype(np.float32)
         correction = self._field.correction(log_z)
-        return cv2.exp(correction if weight == 1.0 else np.float32(weight) * correction)
+        return correction if weight == 1.0 else np.float32(weight) * correction
+
+
+def _first(side: int) -> int:
+    """Return the first row or column of the local correction: the middle of what a cell covers."""
+    return min(STRIDE // 2, side - 1)

@@ -24,6 +24,10 @@ class References:
             visual-inertial odometry.
         time: seconds, the time of the measurement.
         source: the source's name, for reports.
+        pose_sigma: the same of an error that the depths of this measurement share, but not those of the next one, such
+            as that of a distance traveled.
+        shift_sigma: standard deviation, in 1/meters, of an error of 1 / depth that the depths of this measurement
+            share, such as that of a rotation between two views.
     """
 
     pixels: np.ndarray
@@ -33,6 +37,8 @@ class References:
     common_sigma: float = 0.0
     time: float = 0.0
     source: str = ""
+    pose_sigma: float = 0.0
+    shift_sigma: float = 0.0
 
     def __len__(self) -> int:
         return len(self.depth)

@@ -19,6 +19,7 @@ from depth_anything_ros.scale.fit import (
     Refusal,
     ScaleFit,
     ScaleKind,
+    common_covariance,
     fit,
     fit_samples,
     log_depth,
@@ -75,7 +76,7 @@ class ScaleState:
     @property
     def total_covariance(self) -> np.ndarray:
         """Covariance of (ln a, b) with the common error, float64 (2, 2)."""
-        return self.covariance + self.common_sigma**2 * _common(self.b)
+        return self.covariance + self.common_sigma**2 * common_covariance(self.b)
 
     def sigma(self, kind: ScaleKind) -> float:
         """Return the relative standard deviation of a typical depth."""
@@ -101,6 +102,7 @@ class ScaleTracker:
         self.problem = ""
         self._kind, self._prior, self._rate = kind, prior, rate
         self._dispute, self._disputed = 0.0, 0.0
+        self._common_sigmas: dict[str, float] = {}
 
     def predict(self, time: float) -> ScaleState | None:
         """Move the state to a time, without odometry, and return it.
@@ -125,31 +127,33 @@ class ScaleTracker:
         self.state = replace(state, b=b, covariance=np.array([[aa, ab], [ab, bb]]), time=time)
         return self.state
 
-    def carry(self, values: np.ndarray, carried: References, time: float, odometry_sigma: float = 0.01) -> bool:
-        """Move the state to a time by an earlier metric depth, which odometry has brought to this frame.
+    def carry(self, values: np.ndarray, carried: References) -> ScaleFit | None:
+        """Move the state to the time of an earlier metric depth that odometry has brought to this frame.
 
         Args:
             values: float32 (H, W), the network's output now.
-            carried: the earlier metric depth as references in this frame; see `sensor_points.from_depth_image`.
-            time: seconds.
-            odometry_sigma: relative error of the distance traveled in between.
+            carried: the earlier depth as references in this frame. It shares the error of the state that made it: its
+                common error is that of all depths.
 
         Returns:
-            Whether the carried depth fits. If not, the state is as before, and `predict` can still move it.
+            The fit; None if the carried depth does not fit. Then the state is as before, and `predict` can move it.
         """
         state = self.state
         if state is None:
-            return False
+            return None
         fitted = fit(self._kind, values, carried, self._prior)
         if isinstance(fitted, Refusal):
-            return False
-        # The carried depth shares the error of the state that made it.
-        shared = state.sigma(self._kind) ** 2 + odometry_sigma**2 - state.common_sigma**2
-        covariance = fitted.covariance + max(shared, 0.0) * _common(fitted.b)
+            return None
         self.state = replace(
-            state, log_a=fitted.log_a, b=fitted.b, covariance=covariance, typical=fitted.typical, time=time
+            state,
+            log_a=fitted.log_a,
+            b=fitted.b,
+            covariance=fitted.covariance,
+            common_sigma=carried.common_sigma,
+            typical=fitted.typical,
+            time=carried.time,
         )
-        return True
+        return fitted
 
     def measure(self, values: np.ndarray, known: References) -> ScaleFit | Refusal:
         """Correct the state by references of the same time.
@@ -169,23 +173,93 @@ class ScaleTracker:
             return measured
         state = self.state
         if state is None:
-            return self._accept(measured, known)
+            return self._accept(self._first(measured, known), known)
+        shared = min(state.common_sigma, known.common_sigma) if state.source == known.source else 0.0
+        prior = state.covariance + (state.common_sigma**2 - shared**2) * common_covariance(state.b)
         difference = np.array([measured.log_a - state.log_a, measured.b - state.b])
-        spread = state.total_covariance + measured.covariance + known.common_sigma**2 * _common(measured.b)
+        spread = prior + measured.covariance + self._own_covariance(measured, known, shared, is_frozen)
+        spread += shared**2 * common_covariance(state.b)
         fused: ScaleFit | Refusal = Refusal("")
         if float(difference @ np.linalg.pinv(spread) @ difference) <= GATE:
-            fused = fit_samples(self._kind, x, width, known, self._state_prior(state, is_frozen))
+            fused = fit_samples(self._kind, x, width, known, self._state_prior(state, prior, is_frozen))
         if isinstance(fused, Refusal):
             self._dispute_with(state, measured, difference)
             self.problem = f"{known.source} disagrees with the scale so far; waiting for a second measurement"
             return Refusal(self.problem)
+        fused = self._fuse(state, prior, fused, known, shared, is_frozen)
         if is_frozen:  # nothing was learned about b: its error stays
             fused = replace(fused, covariance=fused.covariance + np.diag([0.0, state.covariance[1, 1]]))
         return self._accept(fused, known)
 
+    def _first(self, measured: ScaleFit, known: References) -> ScaleFit:
+        """Return the first measurement with the errors that all of its depths share."""
+        self._common_floor(known)
+        own = self._own_covariance(measured, known, known.common_sigma, is_frozen=False)
+        own -= measured.block_variance * common_covariance(measured.b)  # it has that
+        return replace(measured, covariance=measured.covariance + own)
+
+    def _own_covariance(self, measured: ScaleFit, known: References, shared: float, is_frozen: bool) -> np.ndarray:
+        """Return the covariance of (ln a, b) by the errors that all depths of a measurement share, (2, 2).
+
+        ``shared``: relative standard deviation of that part which the state has too. ``is_frozen``: whether all of it
+        becomes an error of ln a.
+        """
+        variance = known.common_sigma**2 - shared**2 + known.pose_sigma**2 + measured.block_variance
+        if known.shift_sigma == 0.0:
+            return variance * common_covariance(measured.b)
+        if self._kind.has_shift and self._kind.sign < 0 and not is_frozen:
+            return variance * common_covariance(measured.b) + np.diag([0.0, known.shift_sigma**2])
+        variance += (known.shift_sigma * float(np.median(known.depth))) ** 2
+        return variance * common_covariance(measured.b)
+
+    def _fuse(
+        self,
+        state: ScaleState,
+        prior: np.ndarray,
+        fitted: ScaleFit,
+        known: References,
+        shared: float,
+        is_frozen: bool,
+    ) -> ScaleFit:
+        """Return the fit, weighted by the errors that all of its references share, against the state.
+
+        Args:
+            state: the state before.
+            prior: its covariance (2, 2), without what it shares with the measurement.
+            fitted: the references with the state as prior, as if their errors were independent.
+            known: the references.
+            shared: relative standard deviation of the error that both have.
+            is_frozen: whether the shift stays as it was.
+        """
+        own = self._own_covariance(fitted, known, shared, is_frozen)
+        common_sigma = max(shared, self._common_floor(known))
+        if is_frozen or not self._kind.has_shift:  # one number: ln a
+            variance = 1 / max(float(fitted.information[0, 0]), 1e-12) + own[0, 0]
+            gain = prior[0, 0] / (prior[0, 0] + variance)
+            alone = prior[0, 0] / (prior[0, 0] + variance - own[0, 0])  # the gain of the fit
+            log_a = state.log_a + (fitted.log_a - state.log_a) * gain / max(alone, 1e-12)
+            covariance = np.diag([(1 - gain) * prior[0, 0], fitted.covariance[1, 1]])
+            return replace(fitted, log_a=log_a, covariance=covariance, common_sigma=common_sigma)
+        # The references alone: information and information vector, then both reduced by their own common errors.
+        before = np.linalg.inv(prior + np.diag([1e-12, 1e-12]))
+        mean, theta = np.array([state.log_a, state.b]), np.array([fitted.log_a, fitted.b])
+        alone_vector = (fitted.information + before) @ theta - before @ mean
+        reduce = np.linalg.inv(np.eye(2) + fitted.information @ own)
+        covariance = np.linalg.inv(before + reduce @ fitted.information)
+        log_a, b = covariance @ (before @ mean + reduce @ alone_vector)
+        covariance = (covariance + covariance.T) / 2
+        return replace(fitted, log_a=float(log_a), b=float(b), covariance=covariance, common_sigma=common_sigma)
+
+    def _common_floor(self, known: References) -> float:
+        """Return the relative error that remains if all sources are averaged for ever."""
+        self._common_sigmas[known.source] = known.common_sigma
+        sigmas = self._common_sigmas.values()
+        return 0.0 if not all(sigmas) else sum(sigma**-2 for sigma in sigmas) ** -0.5
+
     def reset(self) -> None:
         """Forget everything."""
         self.state, self.problem, self._dispute = None, "", 0.0
+        self._common_sigmas.clear()
 
     @property
     def dispute(self) -> float:
@@ -199,8 +273,7 @@ class ScaleTracker:
             return self._prior
         return replace(self._prior, b=state.b, b_sigma=FROZEN_SIGMA)
 
-    def _state_prior(self, state: ScaleState, is_frozen: bool) -> Prior:
-        covariance = state.covariance + self._dispute_at(state.time) ** 2 * _common(state.b)
+    def _state_prior(self, state: ScaleState, covariance: np.ndarray, is_frozen: bool) -> Prior:
         log_a_sigma = math.sqrt(covariance[0, 0])
         b_sigma = math.sqrt(max(covariance[1, 1], 1e-12))
         correlation = min(max(covariance[0, 1] / (log_a_sigma * b_sigma), -0.99), 0.99)
@@ -215,7 +288,7 @@ class ScaleTracker:
             log_a=measured.log_a,
             b=measured.b,
             covariance=measured.covariance,
-            common_sigma=math.hypot(known.common_sigma, self._dispute_at(time)),
+            common_sigma=math.hypot(measured.common_sigma, self._dispute_at(time)),
             typical=measured.typical,
             time=time,
             measured=known.time,
@@ -243,9 +316,3 @@ def _tells_shift(x: np.ndarray) -> bool:
         return False
     low, middle, high = np.quantile(x, (0.1, 0.5, 0.9))
     return bool(high - low > MIN_SPAN * abs(middle))
-
-
-def _common(b: float) -> np.ndarray:
-    """Return the covariance of (ln a, b) if all depths share a relative error of 1."""
-    direction = np.array([1.0, b])
-    return np.outer(direction, direction)

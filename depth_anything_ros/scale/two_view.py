@@ -7,17 +7,21 @@ still or turning in place gives none, and then there is no reference.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
 
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.transform import Transform
+from depth_anything_ros.scale.feature_tracks import find_features, track_features
 from depth_anything_ros.scale.fit import Refusal
 from depth_anything_ros.scale.references import References, references
 
 FEATURES = 400
 """Features to track."""
+SPACING = 12
+"""Pixels between them, at least."""
 TRACKING_SIGMA = 0.5
 """Pixels: standard deviation of a tracked position."""
 MIN_PARALLAX = math.radians(0.7)
@@ -30,12 +34,20 @@ MIN_BASELINE = 0.04
 """Meters. Below it, odometry's own noise is as large as the motion."""
 BASELINE_NOISE = 0.01
 """Meters: standard deviation of a distance that odometry reports, however short."""
-ROTATION_SIGMA = math.radians(0.5)
+ROTATION_SIGMA = math.radians(1)
 """Standard deviation of odometry's rotation between two images, about each axis."""
 DIRECTION_SIGMA = 0.1
 """Standard deviation of its direction, as a fraction of the distance."""
+POSE_SIGMA = math.radians(1)
+"""What of it is left after the features have refined it. Divided by the baseline, it is an error of 1 / depth."""
+FIRST_PARALLAX = 0.04
+"""Distance traveled, divided by depth, at the first measurement by a keyframe."""
+MIN_GROWTH = 1.3
+"""How much the parallax must grow until the same keyframe gives the next measurement: their errors are alike."""
+MAX_PARALLAX = 0.25
+"""Distance traveled, divided by depth, at which the current image becomes the keyframe."""
 REFINEMENTS = 5
-_REVISIT_ERROR, _DIFFERENCE = 1.0, 1e-6
+_DIFFERENCE = 1e-6
 
 
 class MotionReferences:
@@ -50,7 +62,7 @@ class MotionReferences:
     def __init__(self, camera: Camera, baseline_sigma: float = 0.05) -> None:
         self._camera, self._baseline_sigma = camera, baseline_sigma
         self._latest: np.ndarray | None = None
-        self._pose = Transform.identity()
+        self._pose, self._parallax = Transform.identity(), 0.0
         self._keyframe_points = self._points = np.zeros((0, 2), np.float32)
 
     def add(self, gray: np.ndarray, pose: Transform, time: float, source: str = "motion") -> References | Refusal:
@@ -79,35 +91,32 @@ class MotionReferences:
             self._renew_if_lost(gray, pose)
             return Refusal("the motion gives no parallax: the camera turns, or everything is far away")
         pixels, depth, sigma = found
-        self._renew_if_lost(gray, pose, wide=float(np.median(baseline / depth)) > 0.25)
-        common_sigma = math.hypot(self._baseline_sigma, BASELINE_NOISE / baseline)
-        return references(pixels, depth, sigma, False, common_sigma, time, source)
+        parallax = float(np.median(baseline / depth))
+        if parallax < max(MIN_GROWTH * self._parallax, FIRST_PARALLAX):
+            self._renew_if_lost(gray, pose)
+            return Refusal(
+                f"the camera has moved {100 * parallax:.0f} % of the distance to what it sees; it must be more"
+            )
+        self._parallax = parallax
+        self._renew_if_lost(gray, pose, wide=parallax > MAX_PARALLAX)
+        known = references(pixels, depth, sigma, False, self._baseline_sigma, time, source)
+        return replace(known, pose_sigma=BASELINE_NOISE / baseline, shift_sigma=POSE_SIGMA / baseline)
 
     def _start(self, gray: np.ndarray, pose: Transform) -> None:
-        corners = cv2.goodFeaturesToTrack(gray, FEATURES, 0.005, 12)
-        points = np.zeros((0, 2), np.float32) if corners is None else corners.reshape(-1, 2).astype(np.float32)
-        self._latest, self._pose = gray, pose
-        self._keyframe_points = self._points = points
+        self._latest, self._pose, self._parallax = gray, pose, 0.0
+        self._keyframe_points = self._points = find_features(gray, FEATURES, SPACING)
 
     def _renew_if_lost(self, gray: np.ndarray, pose: Transform, wide: bool = False) -> None:
         if wide or len(self._points) < FEATURES // 4:
             self._start(gray, pose)
 
     def _track(self, gray: np.ndarray) -> None:
-        """Follow the features into an image; drop those that do not come back to where they were."""
+        """Follow the features into an image."""
         latest = self._latest
         assert latest is not None
         self._latest = gray
-        if not len(self._points):
-            return
-        start = self._points.reshape(-1, 1, 2)
-        moved, is_found, _ = cv2.calcOpticalFlowPyrLK(latest, gray, start, start.copy(), winSize=(21, 21), maxLevel=4)
-        back, is_back, _ = cv2.calcOpticalFlowPyrLK(gray, latest, moved, moved.copy(), winSize=(21, 21), maxLevel=4)
-        error = np.linalg.norm((back - start).reshape(-1, 2), axis=1)
-        inside = ((moved >= 0) & (moved <= (gray.shape[1] - 1, gray.shape[0] - 1))).all(axis=2).ravel()
-        kept = (is_found.ravel() == 1) & (is_back.ravel() == 1) & (error < _REVISIT_ERROR) & inside
-        self._points = moved.reshape(-1, 2)[kept]
-        self._keyframe_points = self._keyframe_points[kept]
+        moved, is_kept = track_features(latest, gray, self._points)
+        self._points, self._keyframe_points = moved[is_kept], self._keyframe_points[is_kept]
 
 
 def refine_motion(camera: Camera, first: np.ndarray, second: np.ndarray, motion: Transform) -> Transform:

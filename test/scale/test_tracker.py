@@ -117,7 +117,7 @@ def test_carried_depth_keeps_the_scale_of_a_network_that_changes() -> None:
     tracked.measure(output, at(observe(depth, 200, 5), 0.0))
     sigma_before = sigma(tracked)
     carried = from_depth_image(depth.astype(np.float32), camera, camera, Transform.identity(), time=PERIOD)
-    assert tracked.carry(output / 1.4, carried, PERIOD)
+    assert tracked.carry(output / 1.4, replace(carried, common_sigma=sigma_before))
     assert tracked.state is not None
     assert tracked.state.scale.a == pytest.approx(1.4 * A, rel=0.05)
     assert sigma(tracked) >= 0.99 * sigma_before
@@ -126,10 +126,10 @@ def test_carried_depth_keeps_the_scale_of_a_network_that_changes() -> None:
 def test_carried_depth_needs_a_state_and_a_scene_that_fits() -> None:
     tracked = tracker()
     output, depth = scene(6)
-    assert not tracked.carry(output, observe(depth, 100, 6), 0.0)
+    assert tracked.carry(output, observe(depth, 100, 6)) is None
     tracked.measure(output, at(observe(depth, 200, 6), 0.0))
     nothing = observe(depth, 1, 6).take(np.zeros(1, bool))
-    assert not tracked.carry(output, nothing, PERIOD)
+    assert tracked.carry(output, nothing) is None
 
 
 def test_reset_forgets() -> None:

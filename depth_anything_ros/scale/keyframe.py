@@ -1,0 +1,164 @@
+"""Metric depth that the camera's motion carries to later frames, while no reference arrives.
+
+The motion comes from odometry, or from the images themselves.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from depth_anything_ros.geometry.camera import Camera
+from depth_anything_ros.geometry.transform import Transform
+from depth_anything_ros.scale.references import References
+from depth_anything_ros.scale.sensor_points import from_points
+from depth_anything_ros.scale.visual_odometry import VisualOdometry
+
+STRIDE = 8
+"""Every so many rows and columns of the depth map become points."""
+SURFACE_SIGMA = 0.02
+"""Relative standard deviation of a carried point."""
+MIN_OVERLAP = 0.5
+"""Share of the points that must still be visible; below it, the current frame becomes the keyframe."""
+
+
+@dataclass(frozen=True)
+class CarriedView:
+    """A frame that depth is carried to.
+
+    Attributes:
+        camera: its intrinsics.
+        time: seconds.
+        pose: from the camera's optical frame to the fixed frame of the odometry; None without odometry.
+        gray: uint8 (H, W), the image at the camera's size; None to do without visual odometry.
+        odometry_sigma: relative standard deviation of the distance traveled.
+    """
+
+    camera: Camera
+    time: float
+    pose: Transform | None
+    gray: np.ndarray | None
+    odometry_sigma: float
+
+
+@dataclass(frozen=True)
+class Keyframe:
+    """The points of a frame whose scale was measured.
+
+    Attributes:
+        points: float64 (N, 3), meters in a fixed frame.
+        pose: from the camera's optical frame to that fixed frame.
+        time: seconds.
+        sigma: relative standard deviation that all depths share.
+        references: number of references that the points give in their own frame.
+    """
+
+    points: np.ndarray
+    pose: Transform
+    time: float
+    sigma: float
+    references: int
+
+    @staticmethod
+    def of(log_depth: np.ndarray, stride: int, camera: Camera, pose: Transform, time: float, sigma: float) -> Keyframe:
+        """Return a keyframe.
+
+        Args:
+            log_depth: float32 (h, w), ln Z at every ``stride``-th pixel, the first one at ``stride`` // 2.
+            stride: pixels of the depth map to one of ``log_depth``.
+            camera: the camera of the depth map.
+            pose: from the camera's optical frame to a fixed frame.
+            time: seconds.
+            sigma: relative standard deviation that all depths share.
+        """
+        step = max(STRIDE // stride, 1)
+        z = np.exp(log_depth[::step, ::step].astype(np.float64)).reshape(-1)
+        rows, columns = (stride // 2 + stride * np.arange(0, side, step) for side in log_depth.shape)
+        pixels = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
+        known = np.isfinite(z) & (z < 1000)
+        points = camera.back_project(pixels[known], z[known])
+        count = len(from_points(points, camera))
+        return Keyframe(pose.apply(points), pose, time, sigma, count)
+
+    def seen_from(self, camera: Camera, pose: Transform, time: float, odometry_sigma: float) -> References:
+        """Return the points as references of a later frame.
+
+        Args:
+            camera: the camera of the depth map.
+            pose: from its optical frame then to the fixed frame.
+            time: seconds.
+            odometry_sigma: relative standard deviation of the distance that odometry reports.
+        """
+        known = from_points(pose.inverse().apply(self.points), camera, SURFACE_SIGMA, 0.0, time, "odometry")
+        if not len(known):
+            return known
+        traveled = float(np.linalg.norm(pose.translation - self.pose.translation))
+        common = math.hypot(self.sigma, odometry_sigma * traveled / float(np.median(known.depth)))
+        return References(known.pixels, known.depth, known.sigma, known.is_bound, common, time, known.source)
+
+    def overlap(self, known: References) -> float:
+        """Return the share of the points that a later frame sees.
+
+        Args:
+            known: from `seen_from`.
+        """
+        return len(known) / max(self.references, 1)
+
+
+class DepthCarrier:
+    """Carries the latest measured depth to frames without a measurement."""
+
+    def __init__(self) -> None:
+        self._keyframe: Keyframe | None = None
+        self._visual: VisualOdometry | None = None
+        self._pose: Transform | None = None
+        self._is_leaving = False
+
+    def reset(self) -> None:
+        """Forget the depth."""
+        self._keyframe = self._visual = self._pose = None
+
+    def carry(self, view: CarriedView) -> References | None:
+        """Return the kept depth as references of a frame; None if the motion since then is unknown.
+
+        Args:
+            view: the frame.
+        """
+        keyframe, visual = self._keyframe, self._visual
+        if keyframe is None:
+            return None
+        self._pose = pose = view.pose if visual is None else self._tracked(visual, view)
+        if pose is None:
+            if visual is not None:  # lost for good; odometry comes back
+                self.reset()
+            return None
+        known = keyframe.seen_from(view.camera, pose, view.time, view.odometry_sigma)
+        self._is_leaving = (visual is not None and visual.is_losing) or keyframe.overlap(known) < MIN_OVERLAP
+        return known
+
+    @staticmethod
+    def _tracked(visual: VisualOdometry, view: CarriedView) -> Transform | None:
+        return None if view.gray is None else visual.track(view.gray)
+
+    def keep(self, view: CarriedView, log_depth: np.ndarray, stride: int, sigma: float, is_measured: bool) -> None:
+        """Keep the depth of a frame, if it was measured, or if the kept one is about to leave the view.
+
+        Args:
+            view: the frame.
+            log_depth: float32 (h, w), ln Z at every ``stride``-th pixel.
+            stride: pixels of the frame to one of ``log_depth``.
+            sigma: relative standard deviation that all depths share.
+            is_measured: whether the frame had a measurement.
+        """
+        if not is_measured and not self._is_leaving:
+            return
+        self._is_leaving = False
+        pose, self._visual = view.pose, None
+        if pose is None:
+            if view.gray is None:
+                return
+            pose = Transform.identity() if is_measured or self._pose is None else self._pose
+            self._visual = VisualOdometry(view.camera, view.gray, np.exp(log_depth), stride, pose)
+        self._keyframe = Keyframe.of(log_depth, stride, view.camera, pose, view.time, sigma)
