@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from scale import DATA, INVERSE, frames, measure, pattern
+from scale_frames import DATA, frames, measure, pattern
+from scale_methods import INVERSE
 
 from depth_anything_ros import Estimator
 from depth_anything_ros.geometry.camera import Camera
