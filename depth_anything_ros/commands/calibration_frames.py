@@ -24,8 +24,8 @@ from depth_anything_ros.images.image_messages import ImageDecoder
 from depth_anything_ros.images.intensity import AUTO
 from depth_anything_ros.ros.depth_node.rectified_choice import choose_rectified
 from depth_anything_ros.runtime.errors import ModelError
-from depth_anything_ros.scale.alignment import MAX_OFFSET
 from depth_anything_ros.scale.calibration import MAX_DELAY, Frame, Measurement
+from depth_anything_ros.scale.clock_check import WINDOW
 from depth_anything_ros.scale.ground import from_ground
 from depth_anything_ros.scale.references import References
 from depth_anything_ros.scale.sensor_messages import (
@@ -40,8 +40,6 @@ from depth_anything_ros.system.progress import progress_bar
 
 MAX_WIDTH = 640
 """Pixels: larger images are compared at this width."""
-_WINDOW = 2 * MAX_OFFSET
-"""Seconds around a frame whose messages the check of the clock needs."""
 _NO_VALUES = np.empty((0, 0), np.float32)
 
 
@@ -192,7 +190,7 @@ class Collector:
                 elif one.topic == self._topics.imu:
                     if _gap(times, one.time) <= MAX_DELAY:
                         self._imus.append(one)
-                elif _gap(times, one.time) <= (MAX_DELAY if names[one.topic] == "range" else _WINDOW):
+                elif _gap(times, one.time) <= (MAX_DELAY if names[one.topic] == "range" else WINDOW):
                     collected.measurements[names[one.topic]].append(self._measurement(names[one.topic], one, estimator))
         collected.frames.sort(key=lambda frame: frame.time)
         if self._ground is not None:

@@ -62,8 +62,8 @@ def text_of(one: SourceReport, setup: Setup) -> str:
         fixed = "" if one.pair.error is None else f"; {one.pair.error:.3f} with it, on frames that it was not found on"
         lines.append(f"  {'AbsRel':<18}{one.error:.3f} with a fit to each frame{fixed}")
         lines.append(f"  {'depth uncertainty':<18}{100 * one.uncertainty:.0f} % (one standard deviation of a pixel)")
-    lines.append(f"  {'clock':<18}{one.offset.text}")
-    lines.append(f"  {'extrinsics':<18}{one.rotation.text}")
+    lines.append(f"  {'clock':<18}{one.clock.text}")
+    lines.append(f"  {'extrinsics':<18}{one.extrinsics.text}")
     if one.bins:
         lines.append(f"  {'range in m':<18}{'error':>8}{'16 to 84 %':>20}{'references':>12}")
     for part in one.bins:
@@ -126,11 +126,11 @@ def _source_lines(best: SourceReport, setup: Setup) -> list[str]:
         lines.append(f"camera_height: {_number(setup.camera_height or 0.0)}")
         if setup.imu is None:
             lines.append(f"camera_pitch: {_number(setup.camera_pitch)}")
-    if best.offset.is_seen:
-        lines.append(f"# Clock: {best.offset.text}.")
-    corrected = best.rotation.corrected
+    if best.clock.is_seen:
+        lines.append(f"# Clock: {best.clock.text}.")
+    corrected = best.extrinsics.corrected
     if corrected is not None:
-        lines.append(f"# Extrinsics: {best.rotation.text}.")
+        lines.append(f"# Extrinsics: {best.extrinsics.text}.")
         lines.append(f"# Turned by that: [{', '.join(_number(value) for value in _numbers_of(corrected))}]")
     if setup.extrinsics is not None:
         lines.append(f"extrinsics: [{', '.join(_number(value) for value in setup.extrinsics)}]")
@@ -183,19 +183,19 @@ def _source(one: SourceReport) -> dict[str, Any]:
         "frames_with_scale": len(one.fits),
         "refused": one.refusal_counts,
         "clock": {
-            "late_seconds": one.offset.late,
-            "sigma": one.offset.sigma,
-            "gain": one.offset.gain,
-            "is_seen": one.offset.is_seen,
-            "text": one.offset.text,
+            "late_seconds": one.clock.late,
+            "sigma": one.clock.sigma,
+            "gain": one.clock.gain,
+            "is_seen": one.clock.is_seen,
+            "text": one.clock.text,
         },
         "extrinsics": {
-            "turn_degrees": None if one.rotation.degrees is None else list(one.rotation.degrees),
-            "sigma": list(one.rotation.sigma),
-            "gain": one.rotation.gain,
-            "is_seen": one.rotation.is_seen,
-            "text": one.rotation.text,
-            "corrected": None if one.rotation.corrected is None else _numbers_of(one.rotation.corrected),
+            "turn_degrees": None if one.extrinsics.degrees is None else list(one.extrinsics.degrees),
+            "sigma": list(one.extrinsics.sigma),
+            "gain": one.extrinsics.gain,
+            "is_seen": one.extrinsics.is_seen,
+            "text": one.extrinsics.text,
+            "corrected": None if one.extrinsics.corrected is None else _numbers_of(one.extrinsics.corrected),
         },
         "by_range": [
             {

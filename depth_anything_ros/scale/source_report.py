@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from depth_anything_ros.scale.alignment import OffsetCheck, RotationCheck, check_offset, check_rotation
 from depth_anything_ros.scale.calibration import (
     Frame,
     FrameFit,
@@ -21,6 +20,8 @@ from depth_anything_ros.scale.calibration import (
     fixed_pair,
     residuals_by_range,
 )
+from depth_anything_ros.scale.clock_check import ClockCheck, check_clock
+from depth_anything_ros.scale.extrinsics_check import ExtrinsicsCheck, check_extrinsics
 from depth_anything_ros.scale.fit import ScaleKind
 from depth_anything_ros.scale.sensor_points import SAME_PLACE
 
@@ -47,8 +48,8 @@ class SourceReport:
         error: AbsRel of the frames' own fits, on the references that agree; NaN without fits.
         uncertainty: relative standard deviation of depth, see `depth_uncertainty`; NaN without fits.
         bins: residuals by range.
-        offset: check of the clock.
-        rotation: check of the extrinsics.
+        clock: check of its stamps.
+        extrinsics: check of its rotation.
     """
 
     name: str
@@ -60,8 +61,8 @@ class SourceReport:
     error: float
     uncertainty: float
     bins: list[RangeBin]
-    offset: OffsetCheck
-    rotation: RotationCheck
+    clock: ClockCheck
+    extrinsics: ExtrinsicsCheck
 
     @property
     def allows_fixed_pair(self) -> bool:
@@ -91,11 +92,11 @@ def examine(
         frames: in the order of time.
         measurements: around the frames, in the order of time.
     """
-    offset = _offset(kind, name, frames, measurements)
     fits, refusals = fit_frames(kind, frames, measurements)
-    rotation = _rotation(kind, name, frames, measurements, fits, offset)
+    clock = _check_clock(kind, name, fits, measurements)
+    extrinsics = _check_extrinsics(kind, name, frames, measurements, fits, clock)
     if not fits:
-        return SourceReport(name, topic, len(frames), [], refusals, None, np.nan, np.nan, [], offset, rotation)
+        return SourceReport(name, topic, len(frames), [], refusals, None, np.nan, np.nan, [], clock, extrinsics)
     error = float(np.mean([error_of(kind, one, one.result.log_a, one.result.b) for one in fits]))
     return SourceReport(
         name,
@@ -107,8 +108,8 @@ def examine(
         error,
         depth_uncertainty(kind, fits),
         residuals_by_range(kind, fits),
-        offset,
-        rotation,
+        clock,
+        extrinsics,
     )
 
 
@@ -119,29 +120,31 @@ def most_reliable(reports: Sequence[SourceReport]) -> SourceReport | None:
     return min(usable, key=lambda one: one.uncertainty, default=None)
 
 
-def _offset(kind: ScaleKind, name: str, frames: Sequence[Frame], measurements: Sequence[Measurement]) -> OffsetCheck:
+def _check_clock(
+    kind: ScaleKind, name: str, fits: Sequence[FrameFit], measurements: Sequence[Measurement]
+) -> ClockCheck:
     if name == "ground_plane":
-        return OffsetCheck(None, 0.0, 0.0, False, "not checked: the ground has no stamps")
+        return ClockCheck.impossible("the ground has no stamps")
     if name not in _CHECKED:
-        return OffsetCheck(None, 0.0, 0.0, False, "not checked: one distance cannot show it")
-    return check_offset(kind, frames, measurements)
+        return ClockCheck.impossible("one distance cannot show it")
+    return check_clock(kind, fits, measurements)
 
 
-def _rotation(
+def _check_extrinsics(
     kind: ScaleKind,
     name: str,
     frames: Sequence[Frame],
     measurements: Sequence[Measurement],
     fits: Sequence[FrameFit],
-    offset: OffsetCheck,
-) -> RotationCheck:
+    clock: ClockCheck,
+) -> ExtrinsicsCheck:
     if reason := _why_no_rotation(name, fits):
-        return RotationCheck(None, (0.0, 0.0, 0.0), 0.0, False, f"not checked: {reason}")
-    if not (offset.is_seen and offset.late is not None):
-        return check_rotation(kind, fits)
-    late = offset.late
+        return ExtrinsicsCheck.impossible(reason)
+    if not (clock.is_seen and clock.late is not None):
+        return check_extrinsics(kind, fits)
+    late = clock.late
     corrected, _ = fit_frames(kind, frames, [replace(one, time=one.time - late) for one in measurements])
-    found = check_rotation(kind, corrected)
+    found = check_extrinsics(kind, corrected)
     return replace(found, text=f"{found.text}, with the stamps corrected") if found.is_seen else found
 
 

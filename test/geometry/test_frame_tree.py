@@ -1,0 +1,71 @@
+"""Transforms of a recording: chains over fixed and moving frames, in the form that TF publishes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rosbags", reason="builds the messages with rosbags")
+
+from calibration_bags import START, transform_message
+
+from depth_anything_ros.geometry.frame_tree import FrameTree, FrameTreeError
+from depth_anything_ros.geometry.transform import Transform
+
+TURN = Transform.from_quaternion([0, 0, 0.6, 0.8], [1.0, 2.0, 3.0])
+SHIFT = Transform.from_quaternion([0, 0, 0, 1], [0.0, 0.5, 0.0])
+
+
+def tree_of(*messages: tuple[object, bool]) -> FrameTree:
+    tree = FrameTree()
+    for message, is_static in messages:
+        tree.add(message, is_static)
+    return tree
+
+
+def test_siblings_are_joined_by_their_parent() -> None:
+    tree = tree_of(
+        (transform_message({("base", "camera"): TURN, ("mast", "lidar"): SHIFT, ("base", "mast"): TURN}), True)
+    )
+    found = tree.transform("lidar", "camera", 5.0)
+    point = np.array([[0.3, -0.2, 4.0]])
+    assert found.apply(point) == pytest.approx(TURN.inverse().apply(TURN.apply(SHIFT.apply(point))))
+    assert tree.transform("camera", "base", 5.0).apply(point) == pytest.approx(TURN.apply(point))
+    assert tree.transform("base", "camera", 5.0).apply(point) == pytest.approx(TURN.inverse().apply(point))
+
+
+def test_moving_frame_has_the_transform_nearest_in_time() -> None:
+    tree = tree_of(
+        (transform_message({("odom", "base"): SHIFT}, time=2.0), False),  # out of order
+        (transform_message({("odom", "base"): TURN}, time=1.0), False),
+    )
+    assert tree.transform("base", "odom", START + 1.4).translation == pytest.approx([1, 2, 3])
+    assert tree.transform("base", "odom", START + 1.6).translation == pytest.approx([0, 0.5, 0])
+    with pytest.raises(FrameTreeError, match=r"TF has a gap: the nearest transform of base is 1\.0 s away"):
+        tree.transform("base", "odom", START + 3.0)
+
+
+def test_frames_without_connection_and_loops_are_errors() -> None:
+    loop = transform_message({("a", "b"): TURN, ("b", "a"): TURN})
+    tree = tree_of((loop, True))
+    with pytest.raises(FrameTreeError, match="no transform from lidar to camera: record /tf_static and /tf"):
+        tree.transform("lidar", "camera", 0.0)
+    with pytest.raises(FrameTreeError):
+        tree.transform("a", "camera", 0.0)
+
+
+def test_names_of_ros_1_have_a_slash_and_a_zero_quaternion_is_skipped() -> None:
+    message = transform_message({("/base", "/camera"): TURN, ("base", "broken"): TURN})
+    message.transforms[1].transform.rotation.x = message.transforms[1].transform.rotation.y = 0.0
+    message.transforms[1].transform.rotation.z = message.transforms[1].transform.rotation.w = 0.0
+    tree = tree_of((message, True))
+    assert tree.transform("camera", "/base", 0.0).translation == pytest.approx([1, 2, 3])
+    with pytest.raises(FrameTreeError):
+        tree.transform("broken", "base", 0.0)
+
+
+def test_quaternion_of_any_rotation_is_read_back() -> None:
+    rng = np.random.default_rng(0)
+    for quaternion in [*rng.normal(size=(20, 4)), *np.eye(4), [1.0, 1.0, 0.0, 0.0]]:
+        transform = Transform.from_quaternion(quaternion, [0, 0, 0])
+        assert Transform.from_quaternion(transform.quaternion, [0, 0, 0]).rotation == pytest.approx(transform.rotation)
