@@ -14,7 +14,14 @@ from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
 from depth_anything_ros.commands.calibration_frames import Collected, Collector, Ground, camera_model, choose_frames
-from depth_anything_ros.commands.calibration_report import Setup, json_of, parameters_of, result_files, text_of
+from depth_anything_ros.commands.calibration_report import (
+    Setup,
+    json_of,
+    parameters_of,
+    result_files,
+    spread_text,
+    text_of,
+)
 from depth_anything_ros.commands.calibration_topics import (
     COMPRESSED,
     IMAGE,
@@ -141,6 +148,8 @@ def run(args: argparse.Namespace) -> int:
     without = [one.name for one in reports if not one.fits]
     if without:
         print(f"no scale from {', '.join(without)}", file=sys.stderr)
+    if args.fixed and not best.allows_fixed_pair:
+        print(f"the fixed pair is not adequate: spread over time {spread_text(best)}", file=sys.stderr)
     print(f"\nmost reliable: {best.name}; {result_files(args.output)['yaml']}")
     return 1 if collected.failed or without else 0
 
@@ -153,8 +162,9 @@ def _recording(args: argparse.Namespace) -> Recording:
     require("rclpy", "sensor_msgs")
     from depth_anything_ros.ros.recorder import record
 
-    requested = [args.image, args.points, args.depth]
-    chosen = set(filter(None, requested)) if args.image is not None else set()
+    requested = _requested(args)
+    is_complete = args.image is not None and (requested.sources or requested.is_ground)
+    chosen = {args.image, *requested.sources.values()} if is_complete else set()
     return record(args.live, KINDS, (IMAGE, COMPRESSED), chosen)
 
 

@@ -58,17 +58,20 @@ def text_of(one: SourceReport, setup: Setup) -> str:
         lines.append(f"  {'refused':<18}{count} frames: {reason}")
     if one.pair is not None:
         lines.append(f"  {_what(setup):<18}{_pair_text(one, setup)}")
-        lines.append(f"  {'spread over time':<18}{_spread_text(one)}")
+        lines.append(f"  {'spread over time':<18}{spread_text(one)}")
         fixed = "" if one.pair.error is None else f"; {one.pair.error:.3f} with it, on frames that it was not found on"
         lines.append(f"  {'AbsRel':<18}{one.error:.3f} with a fit to each frame{fixed}")
         lines.append(f"  {'depth uncertainty':<18}{100 * one.uncertainty:.0f} % (one standard deviation of a pixel)")
+        lines.append(f"  {'outliers':<18}{100 * one.outliers:.0f} % of the references")
     lines.append(f"  {'clock':<18}{one.clock.text}")
     lines.append(f"  {'extrinsics':<18}{one.extrinsics.text}")
     if one.bins:
-        lines.append(f"  {'range in m':<18}{'error':>8}{'16 to 84 %':>20}{'references':>12}")
+        lines.append(f"  {'range in m':<18}{'error':>8}{'16 to 84 %':>20}{'references':>12}{'outliers':>10}")
     for part in one.bins:
         spread = f"{100 * part.low:+.1f} to {100 * part.high:+.1f} %"
-        lines.append(f"  {_range_text(part):<18}{100 * part.median:>+6.1f} %{spread:>20}{part.count:>12}")
+        lines.append(
+            f"  {_range_text(part):<18}{100 * part.median:>+6.1f} %{spread:>20}{part.count:>12}{100 * part.outliers:>8.0f} %"
+        )
     return "\n".join(lines)
 
 
@@ -140,7 +143,7 @@ def _source_lines(best: SourceReport, setup: Setup) -> list[str]:
 def _pair_lines(best: SourceReport, setup: Setup) -> list[str]:
     assert best.pair is not None  # the most reliable source has fits
     mark = "" if setup.is_fixed else "# "
-    lines = [f"# Fixed pair for the view of the recording. Spread over time: {_spread_text(best)}."]
+    lines = [f"# Fixed pair for the view of the recording. Spread over time: {spread_text(best)}."]
     if not setup.is_fixed:
         lines.append("# To use it instead of the source, delete source and the marks before a and b.")
     lines.append(f"{mark}a: {_number(math.exp(best.pair.log_a))}")
@@ -162,9 +165,12 @@ def _pair_text(one: SourceReport, setup: Setup) -> str:
     return f"a = {a:.4g}{shift} (from {one.pair.method})"
 
 
-def _spread_text(one: SourceReport) -> str:
+def spread_text(one: SourceReport) -> str:
+    """Return how much the scale of a source changes over time, and whether a fixed pair is adequate."""
     assert one.pair is not None
-    text = f"{one.pair.log_a_spread:.3f} in ln a, {100 * one.pair.depth_spread:.1f} % in depth"
+    seconds = one.fits[-1].frame.time - one.fits[0].frame.time
+    spread = f"{one.pair.log_a_spread:.3f} in ln a, {100 * one.pair.depth_spread:.1f} % in depth"
+    text = f"{spread} over {seconds:.0f} s" if seconds >= 1 else spread
     if len(one.fits) < FEW:
         return f"{text}: too few frames to judge a fixed pair"
     if one.allows_fixed_pair:
@@ -205,6 +211,7 @@ def _source(one: SourceReport) -> dict[str, Any]:
                 "low": part.low,
                 "high": part.high,
                 "references": part.count,
+                "outliers": part.outliers,
             }
             for part in one.bins
         ],
@@ -219,7 +226,7 @@ def _source(one: SourceReport) -> dict[str, Any]:
             "log_a_spread": one.pair.log_a_spread,
             "is_adequate": one.allows_fixed_pair,
         }
-        content["absrel"], content["uncertainty"] = one.error, one.uncertainty
+        content |= {"absrel": one.error, "uncertainty": one.uncertainty, "outliers": one.outliers}
     content["each_frame"] = [
         {"time": fit.frame.time, "a": math.exp(fit.result.log_a), "b": fit.result.b, "residual": fit.result.spread}
         for fit in one.fits

@@ -28,7 +28,7 @@ MAX_DELAY = 0.1
 RANGES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0, 30.0, 50.0, 80.0, math.inf)
 """Meters: the borders of the bins of distance."""
 MIN_COUNT = 10
-"""Fewest references in a bin of distance."""
+"""Fewest references that agree in a bin of distance."""
 _POOLED = 200
 """References of one frame in a fit of all frames, so that all weigh the same."""
 _QUANTILES = np.linspace(0.05, 0.95, 19)
@@ -121,10 +121,11 @@ class RangeBin:
     Attributes:
         nearest: meters.
         farthest: meters.
-        median: error of the depth of the frames' own fits.
+        median: error of the depth of the frames' own fits, at the references that agree with them.
         low: 16th percentile of that error.
         high: 84th percentile.
-        count: number of references.
+        count: number of references that agree.
+        outliers: share of the references in this range that do not.
     """
 
     nearest: float
@@ -133,6 +134,7 @@ class RangeBin:
     low: float
     high: float
     count: int
+    outliers: float
 
 
 def fit_frames(
@@ -215,23 +217,25 @@ def fixed_pair(kind: ScaleKind, fits: Sequence[FrameFit]) -> Pair:
     )
 
 
-def residuals_by_range(kind: ScaleKind, fits: Sequence[FrameFit]) -> list[RangeBin]:
-    """Return the errors of the frames' own fits by the distance of the references, outliers included.
+def residuals_by_range(fits: Sequence[FrameFit]) -> list[RangeBin]:
+    """Return the errors of the frames' own fits by the distance of the references.
 
     Args:
-        kind: how the output becomes depth.
-        fits: of the frames.
+        fits: of the frames; at least one.
     """
-    chosen = [np.isfinite(one.result.residuals) & ~one.known.is_bound for one in fits]
-    depth = np.concatenate([one.known.depth[mask] for one, mask in zip(fits, chosen, strict=True)] or [np.zeros(0)])
-    r = np.concatenate([one.result.residuals[mask] for one, mask in zip(fits, chosen, strict=True)] or [np.zeros(0)])
-    error = np.expm1(np.clip(-r, -5, 5))
+    known = [np.isfinite(one.result.residuals) & ~one.known.is_bound for one in fits]
+    depth = np.concatenate([one.known.depth[mask] for one, mask in zip(fits, known, strict=True)])
+    agrees = np.concatenate([one.result.inliers[mask] for one, mask in zip(fits, known, strict=True)])
+    residuals = np.concatenate([one.result.residuals[mask] for one, mask in zip(fits, known, strict=True)])
+    error = np.expm1(np.clip(-residuals, -5, 5))
     bins = []
     for nearest, farthest in itertools.pairwise(RANGES):
-        inside = error[(depth >= nearest) & (depth < farthest)]
-        if len(inside) >= MIN_COUNT:
-            low, median, high = (float(value) for value in np.percentile(inside, (16, 50, 84)))
-            bins.append(RangeBin(nearest, farthest, median, low, high, len(inside)))
+        inside = (depth >= nearest) & (depth < farthest)
+        agreeing = error[inside & agrees]
+        if len(agreeing) >= MIN_COUNT:
+            low, median, high = (float(value) for value in np.percentile(agreeing, (16, 50, 84)))
+            outliers = 1 - len(agreeing) / int(inside.sum())
+            bins.append(RangeBin(nearest, farthest, median, low, high, len(agreeing), outliers))
     return bins
 
 

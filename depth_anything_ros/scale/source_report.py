@@ -70,6 +70,13 @@ class SourceReport:
         return self.pair is not None and len(self.fits) >= FEW and self.pair.depth_spread < ADEQUATE
 
     @property
+    def outliers(self) -> float:
+        """The share of the references that do not agree with the fit to their frame."""
+        known = sum(int((~one.known.is_bound).sum()) for one in self.fits)
+        agreeing = sum(int((one.result.inliers & ~one.known.is_bound).sum()) for one in self.fits)
+        return 1 - agreeing / max(known, 1)
+
+    @property
     def refusal_counts(self) -> dict[str, int]:
         """The number of frames by reason; reasons that differ in numbers only count as one."""
         first: dict[str, str] = {}
@@ -107,7 +114,7 @@ def examine(
         fixed_pair(kind, fits),
         error,
         depth_uncertainty(kind, fits),
-        residuals_by_range(kind, fits),
+        residuals_by_range(fits),
         clock,
         extrinsics,
     )

@@ -136,6 +136,11 @@ class TestMovingCamera:
         assert len(bins) >= 3
         assert all(abs(part["median"]) < 0.02 and part["references"] >= 10 for part in bins)
 
+    def test_outliers_are_counted_and_bias_no_range(self, moving):
+        lidar = result_in(moving)["sources"]["point_cloud"]
+        assert 0.1 < lidar["outliers"] < 0.45
+        assert all(abs(part["median"]) < 0.1 for part in lidar["by_range"])
+
     def test_picture_shows_every_source(self, moving):
         picture = cv2.imread(str(moving / "calibration.png"))
         assert picture.shape[0] > 3 * 270
