@@ -69,9 +69,8 @@ def text_of(one: SourceReport, setup: Setup) -> str:
         lines.append(f"  {'range in m':<18}{'error':>8}{'16 to 84 %':>20}{'references':>12}{'outliers':>10}")
     for part in one.bins:
         spread = f"{100 * part.low:+.1f} to {100 * part.high:+.1f} %"
-        lines.append(
-            f"  {_range_text(part):<18}{100 * part.median:>+6.1f} %{spread:>20}{part.count:>12}{100 * part.outliers:>8.0f} %"
-        )
+        numbers = f"{100 * part.median:>+6.1f} %{spread:>20}{part.count:>12}{100 * part.outliers:>8.0f} %"
+        lines.append(f"  {_range_text(part):<18}{numbers}")
     return "\n".join(lines)
 
 
