@@ -28,9 +28,10 @@ MAX_DEPTH_SIGMA = 0.4
 """Largest relative error of depth at the references that is still a measurement of scale."""
 USUAL_SIGMA = 0.1
 """Relative error of a usual network's depth, for which few references are no better measurement."""
+USUAL_COUNT = 8
+"""References, or blocks of the image, that outweigh this usual error."""
 BLOCK = 0.15
 """Fraction of the image's width. Within blocks of this size, a network's errors may be alike."""
-_USUAL_COUNT = 8
 _SURE_SHARE, _SURE_QUANTILE = 0.3, 0.385
 """This share of the residuals is taken to be consistent; of a normal distribution it lies within this many sigma."""
 _REDESCENT = 9.0
@@ -302,7 +303,7 @@ class _Problem:
         """Refine by Gauss-Newton with redescending weights."""
         theta = np.array(start)
         mean = np.array([self.prior.log_a, self.prior.b if self.kind.has_shift else 0.0])
-        information, blocks = self._information(), _blocks(known.pixels[self.used], width)
+        information, blocks = self._information(), blocks_of(known.pixels[self.used], width)
         inflation = 1.0
         r, jacobian, has_depth = self._linearized(theta)
         for _ in range(_STEPS):
@@ -399,8 +400,8 @@ def _spread(r: np.ndarray) -> float:
     sizes = np.abs(r)
     near = np.partition(sizes, int(_SURE_SHARE * len(r)))[int(_SURE_SHARE * len(r))] / _SURE_QUANTILE
     consistent = sizes[sizes < 3 * max(near, MIN_SIGMA)]
-    total = float(consistent @ consistent) + _USUAL_COUNT * USUAL_SIGMA**2
-    return max(math.sqrt(total / (len(consistent) + _USUAL_COUNT)), MIN_SIGMA)
+    total = float(consistent @ consistent) + USUAL_COUNT * USUAL_SIGMA**2
+    return max(math.sqrt(total / (len(consistent) + USUAL_COUNT)), MIN_SIGMA)
 
 
 def _median(values: np.ndarray) -> float:
@@ -409,8 +410,13 @@ def _median(values: np.ndarray) -> float:
     return float(np.partition(values, middle)[middle])
 
 
-def _blocks(pixels: np.ndarray, width: int) -> np.ndarray:
-    """Return the number of the block of each pixel of the map."""
+def blocks_of(pixels: np.ndarray, width: int) -> np.ndarray:
+    """Return the number of the block of each pixel, int (N,): squares of `BLOCK` of the width.
+
+    Args:
+        pixels: float64 (N, 2), u and v, within the map.
+        width: of the map.
+    """
     block = np.maximum((pixels + 0.5) * (1 / (BLOCK * width)), 0.0).astype(np.intp)
     return block[:, 1] * (int(1 / BLOCK) + 2) + block[:, 0]
 

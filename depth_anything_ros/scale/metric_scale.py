@@ -17,7 +17,7 @@ from depth_anything_ros.postprocessing.meters import Scale
 from depth_anything_ros.scale.fit import Prior, Refusal, ScaleFit, ScaleKind, log_depth
 from depth_anything_ros.scale.keyframe import CarriedView, DepthCarrier
 from depth_anything_ros.scale.references import References
-from depth_anything_ros.scale.shape import MIN_REFERENCES, LocalField
+from depth_anything_ros.scale.shape import MIN_REFERENCES, LocalError, LocalField
 from depth_anything_ros.scale.tracker import ScaleState, ScaleTracker
 
 WAITING = 64
@@ -48,6 +48,7 @@ class FrameScale:
         residual: relative standard deviation of the references from the scaled depth.
         factor: float32 (h, w), the local correction as a factor of depth, at a lower resolution; None for none.
         is_carried: whether odometry brought the scale from an earlier frame.
+        local_error: what the local correction leaves of the network's error; None without a recent measurement.
     """
 
     state: ScaleState | None
@@ -58,6 +59,7 @@ class FrameScale:
     residual: float = 0.0
     factor: np.ndarray | None = None
     is_carried: bool = False
+    local_error: LocalError | None = None
 
     @property
     def scale(self) -> Scale | None:
@@ -91,8 +93,9 @@ class MetricScale:
         self._lock = threading.Lock()
         self._waiting: dict[str, deque[tuple[float, Convert]]] = {}
         self._field: LocalField | None = None
+        self._error: LocalError | None = None
         self._carrier = DepthCarrier()
-        self._field_time, self._time, self._residual = 0.0, -math.inf, 0.0
+        self._field_time, self._error_time, self._time, self._residual = 0.0, 0.0, -math.inf, 0.0
 
     def add(self, source: str, time: float, convert: Convert) -> None:
         """Keep a measurement until an image of its time comes.
@@ -112,7 +115,7 @@ class MetricScale:
         """Forget the scale and all measurements, for instance because time has jumped."""
         self.tracker.reset()
         self._carrier.reset()
-        self._field, self._time = None, -math.inf
+        self._field, self._error, self._time = None, None, -math.inf
         with self._lock:
             self._waiting.clear()
 
@@ -148,13 +151,18 @@ class MetricScale:
         if fits:
             self._measure_field((values.shape[0], values.shape[1]), state, fits, time)
             self._residual = max(result.spread for _, result in fits)
+        if used:  # carried depth tells nothing about its own error
+            self._error = None if self._field is None else self._field.error()
+            self._error_time = time
         if used and not problem and self.tracker.dispute > DISPUTE:
             problem = f"measurements disagree by {100 * self.tracker.dispute:.0f} %"
         count = sum(int(result.inliers.sum()) for _, result in used)
         age = 0.0 if used else max(time - state.measured, 0.0)
         correction = self._shape(values, state, view, is_measured=bool(used))
         factor = None if correction is None else cv2.exp(correction)
-        return FrameScale(state, not used, age, problem, count, self._residual, factor, bool(fits) and not used)
+        is_carried = bool(fits) and not used
+        local_error = None if self._error is None else self._error.faded(_weight(time - self._error_time))
+        return FrameScale(state, not used, age, problem, count, self._residual, factor, is_carried, local_error)
 
     def _measure(
         self, values: np.ndarray, camera: Camera, time: float
@@ -240,12 +248,17 @@ class MetricScale:
         """Return the latest local correction, fading with its age; None if there is none."""
         if self._field is None or not self.is_local:
             return None
-        weight = math.exp(-max(time - self._field_time, 0.0) / FADING)
+        weight = _weight(time - self._field_time)
         if weight < 0.05:
             self._field = None
             return None
         correction = self._field.correction(log_z)
         return correction if weight == 1.0 else np.float32(weight) * correction
+
+
+def _weight(age: float) -> float:
+    """Return the weight of a local correction after some seconds."""
+    return math.exp(-max(age, 0.0) / FADING)
 
 
 def _first(side: int) -> int:

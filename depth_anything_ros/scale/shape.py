@@ -9,8 +9,13 @@ reference counts less if it is far from what the coarser levels say, because it 
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
+
+from depth_anything_ros.scale.fit import BLOCK, USUAL_COUNT, USUAL_SIGMA, blocks_of
 
 LEVELS = ((4, 3, 0.5), (8, 6, 0.2), (16, 12, 0.05), (32, 24, 0.02), (64, 48, 0.01))
 """Columns and rows of each grid, and its shrinkage: as many references move a cell by half of their residual."""
@@ -18,15 +23,38 @@ BINS = 4
 """Cells over ln Z."""
 MIN_RANGE = 0.2
 """Smallest range of ln Z that the bins cover, so that one flat wall does not become four layers of noise."""
+SUPPORT_WIDTH = 160
+"""Columns, about, of the map of support."""
 MIN_REFERENCES = 20
 """Fewer references are not worth a local correction."""
 REDESCENT = 36.0
 """Squared residual, in standard deviations of what is left, at which the weight of a reference falls to a quarter."""
 MIN_LEFT = 0.02
 """Smallest standard deviation of what a level leaves, in ln Z: closer references all count."""
+_SELF = 0.07
+"""Share of its own weight that a reference gets back after splatting and smoothing, on average."""
 _BLUR = np.array([0.25, 0.5, 0.25])
 _BLUR_LAYERS = (0.5 * np.eye(BINS) + 0.25 * (np.eye(BINS, k=1) + np.eye(BINS, k=-1))).astype(np.float32)
 _BLUR_LAYERS[0, 0] = _BLUR_LAYERS[-1, -1] = 0.75
+
+
+@dataclass(frozen=True)
+class LocalError:
+    """What the local correction leaves of the network's error.
+
+    Attributes:
+        support: float32 (h, w), 1 at the references and 0 far from them, at a lower resolution than the depth.
+        near: relative standard deviation of depth at the references, measured with each of them left out.
+        far: relative standard deviation of depth without a correction.
+    """
+
+    support: np.ndarray
+    near: float
+    far: float
+
+    def faded(self, weight: float) -> LocalError:
+        """Return the error of a correction that is applied with a weight from 0 to 1."""
+        return LocalError(self.support * np.float32(weight), self.near, self.far)
 
 
 class LocalField:
@@ -41,23 +69,44 @@ class LocalField:
 
     def __init__(self, size: tuple[int, int], pixels: np.ndarray, log_depth: np.ndarray, residuals: np.ndarray) -> None:
         height, width = size
+        self._size, self._pixels = size, pixels
         self._low, high = (float(bound) for bound in np.quantile(log_depth, (0.02, 0.98)))
         self._step = max(high - self._low, MIN_RANGE) / (BINS - 1)
         u, v = (pixels[:, 0] + 0.5) / width, (pixels[:, 1] + 0.5) / height
         layers = _linear(self._layer(log_depth), BINS)
         left = np.asarray(residuals, np.float64)
+        others = np.ones(len(left))  # share of the field at each reference that other references determine
         field: np.ndarray = np.zeros((1, 1, BINS), np.float32)
         for columns, rows, shrinkage in LEVELS:
             cells, shares = _corners(
                 _linear(v * rows - 0.5, rows), _linear(u * columns - 0.5, columns), columns, layers
             )
-            weighted = shares * _weights(left)
+            weights = _weights(left)
+            weighted = shares * weights
             mass = _splat(cells, weighted, (rows, columns))
             total = _splat(cells, weighted * left, (rows, columns))
             level = total / (mass + np.float32(shrinkage))
             left = left - (level.reshape(-1)[cells] * shares).sum(axis=0)
             field = np.asarray(cv2.resize(field, (columns, rows), interpolation=cv2.INTER_LINEAR) + level)
+            around = (mass.reshape(-1)[cells] * shares).sum(axis=0)
+            others *= 1 - np.minimum(_SELF * weights / (around + shrinkage), 0.95)
         self._field = field
+        self._near = _bounded_rms(left / others)
+        self._far = _far_error(np.asarray(residuals, np.float64), blocks_of(pixels, width))
+
+    def error(self) -> LocalError:
+        """Return what the correction leaves of the network's error, over the image.
+
+        Errors of one network are alike within `BLOCK` of the image's width, so the support falls with that length.
+        """
+        height, width = self._size
+        stride = max(1, round(width / SUPPORT_WIDTH))
+        away = np.full((-(-height // stride), -(-width // stride)), 255, np.uint8)
+        cells = (self._pixels / stride).astype(np.intp)
+        away[cells[:, 1].clip(0, away.shape[0] - 1), cells[:, 0].clip(0, away.shape[1] - 1)] = 0
+        distance = cv2.distanceTransform(away, cv2.DIST_L2, 3)
+        support = cv2.exp(distance * np.float32(-stride / (BLOCK * width)))
+        return LocalError(support, self._near, max(self._far, self._near))
 
     def correction(self, log_depth: np.ndarray) -> np.ndarray:
         """Return the correction to add to ln Z, float32 (h, w).
@@ -82,10 +131,26 @@ class LocalField:
 
 def _weights(left: np.ndarray) -> np.ndarray:
     """Return weights (N,) that fall toward zero for residuals much larger than most."""
+    return 1 / (1 + left**2 / (REDESCENT * _sigma(left) ** 2)) ** 2
+
+
+def _sigma(left: np.ndarray) -> float:
+    """Return the standard deviation of most residuals."""
     sizes = np.abs(left)
     middle = len(sizes) // 2
-    sigma = max(1.48 * float(np.partition(sizes, middle)[middle]), MIN_LEFT)
-    return 1 / (1 + left**2 / (REDESCENT * sigma**2)) ** 2
+    return max(1.48 * float(np.partition(sizes, middle)[middle]), MIN_LEFT)
+
+
+def _bounded_rms(residuals: np.ndarray) -> float:
+    """Return the root mean square, to which a residual adds no more than three standard deviations of most."""
+    return math.sqrt(float(np.mean(np.minimum(residuals**2, (3 * _sigma(residuals)) ** 2))))
+
+
+def _far_error(residuals: np.ndarray, blocks: np.ndarray) -> float:
+    """Return the root mean square, shrunk to that of a usual network if the references cover few blocks."""
+    count = int(np.count_nonzero(np.bincount(blocks)))
+    total = count * float(np.mean(residuals**2)) + USUAL_COUNT * USUAL_SIGMA**2
+    return math.sqrt(total / (count + USUAL_COUNT))
 
 
 _Linear = tuple[np.ndarray, np.ndarray]

@@ -57,7 +57,7 @@ class MeasuredScale:
             return None
 
         def write_sigma(depth: np.ndarray, out: np.ndarray) -> None:
-            depth_sigma(depth, self._kind, state, found.residual, out)
+            depth_sigma(depth, self._kind, state, found.residual, out, found.local_error)
 
         return replace(depth, scale=state.scale, local_factor=found.factor, write_sigma=write_sigma)
 
