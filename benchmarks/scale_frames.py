@@ -17,6 +17,8 @@ SETS = ("sevenscenes_redkitchen", "sevenscenes_redkitchen_30hz", "realsense_shel
 PATTERNS = ("laser", "patch", "floor", "rings 4", "rings 8", "rings 16", "random 30", "random 150", "random 500")
 COUNT = 150
 """References of a structured pattern."""
+LIMITS = (0.1, 10.0)
+"""Depth of every method is limited to this before it is scored, meters."""
 Network = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 """Makes inverse depth, float32 (H, W), of an image, its true depth and a seed."""
 
@@ -78,17 +80,30 @@ def affine_optimum(output: np.ndarray, truth: np.ndarray) -> np.ndarray:
     valid = scored(truth)
     valid[np.arange(len(valid)) % 4 > 0] = False
     valid[:, np.arange(valid.shape[1]) % 4 > 0] = False
-    x, z = output[valid].astype(float), truth[valid].astype(float)
+    a, b = affine_fit(output[valid].astype(float), truth[valid].astype(float), LIMITS)
+    return 1 / np.maximum(a * output + b, 1e-3)
+
+
+def affine_fit(x: np.ndarray, z: np.ndarray, limits: tuple[float, float]) -> tuple[float, float]:
+    """Return the scale and shift of inverse depth with the least AbsRel.
+
+    Args:
+        x: float64 (N,), inverse depth up to scale and shift.
+        z: float64 (N,), true depth.
+        limits: of depth, meters.
+    """
     weights = np.sqrt(z)
     start = np.linalg.lstsq(np.stack([x, np.ones_like(x)], axis=1) * weights[:, np.newaxis], weights / z, rcond=None)[0]
-    step = np.array([start, start * (1.1, 1.0), (start[0], start[1] + 0.05)])
+    typical = float(np.median(1 / z))
+    simplex = np.array([start, start * (1.1, 1.0), (start[0], start[1] + 0.1 * typical)])
 
     def loss(theta: np.ndarray) -> float:
-        return float(np.mean(np.abs(1 / np.clip(theta[0] * x + theta[1], 0.1, 10) - z) / z))
+        depth = 1 / np.clip(theta[0] * x + theta[1], 1 / limits[1], 1 / limits[0])
+        return float(np.mean(np.abs(depth - z) / z))
 
-    options = {"initial_simplex": step, "xatol": 1e-4, "fatol": 1e-5, "maxiter": 200}
+    options = {"initial_simplex": simplex, "xatol": 1e-4 * typical, "fatol": 1e-5, "maxiter": 200}
     a, b = minimize(loss, start, method="Nelder-Mead", options=options).x
-    return 1 / np.clip(a * output + b, 0.1, 10)
+    return float(a), float(b)
 
 
 def bundled(model: str) -> Network:
@@ -170,7 +185,7 @@ def _unit(part: np.ndarray) -> np.ndarray:
 
 
 def score(depth: np.ndarray | None, truth: np.ndarray, mask: np.ndarray) -> float:
-    """AbsRel of depth limited to 0.1 … 10 m; NaN for a refusal."""
+    """Return AbsRel; NaN for a refusal."""
     if depth is None:
         return float("nan")
-    return float(np.mean(np.abs(np.clip(depth[mask], 0.1, 10) - truth[mask]) / truth[mask]))
+    return float(np.mean(np.abs(np.clip(depth[mask], *LIMITS) - truth[mask]) / truth[mask]))

@@ -35,7 +35,7 @@ def least_squares(output: np.ndarray, known: References) -> np.ndarray:
     """MiDaS's alignment: least squares in inverse depth."""
     x = output[known.pixels[:, 1].astype(int), known.pixels[:, 0].astype(int)]
     a, b = np.linalg.lstsq(np.stack([x, np.ones_like(x)], axis=1), 1 / known.depth, rcond=None)[0]
-    return 1 / np.clip(a * output + b, 0.1, 10)
+    return 1 / np.maximum(a * output + b, 1e-3)
 
 
 def robust(output: np.ndarray, known: References) -> np.ndarray | None:

@@ -9,7 +9,7 @@ says so.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,6 +30,8 @@ USUAL_SIGMA = 0.1
 """Relative error of a usual network's depth, for which few references are no better measurement."""
 USUAL_COUNT = 8
 """References, or blocks of the image, that outweigh this usual error."""
+SHIFT_SHARE = 0.25
+"""Largest prior standard deviation of b, as a share of the typical a x + b: on a road, 0.1/m would be no prior."""
 BLOCK = 0.15
 """Fraction of the image's width. Within blocks of this size, a network's errors may be alike."""
 _SURE_SHARE, _SURE_QUANTILE = 0.3, 0.385
@@ -73,7 +75,8 @@ class Prior:
         log_a: mean of ln a.
         log_a_sigma: standard deviation of ln a; infinite: nothing is known.
         b: mean of b.
-        b_sigma: standard deviation of b, in 1/meters for inverse depth and meters for depth.
+        b_sigma: standard deviation of b, in 1/meters for inverse depth and meters for depth. Without a prior on ln a,
+            it is at most `SHIFT_SHARE` of what is typical for the references.
         correlation: between ln a and b.
     """
 
@@ -237,7 +240,11 @@ class _Problem:
         used = np.flatnonzero(np.isfinite(x) & ((x > 0) | kind.has_shift))
         if not len(used) or known.is_bound[used].all():
             return None
-        return _Problem(kind, prior, used, x[used], np.log(known.depth[used]), known.sigma[used], known.is_bound[used])
+        log_z = np.log(known.depth[used])
+        if math.isinf(prior.log_a_sigma):  # not the state of a filter
+            largest = SHIFT_SHARE * math.exp(kind.sign * _median(log_z))
+            prior = replace(prior, b_sigma=min(prior.b_sigma, largest))
+        return _Problem(kind, prior, used, x[used], log_z, known.sigma[used], known.is_bound[used])
 
     def start(self) -> tuple[float, float] | None:
         """Return the candidate with the least bounded cost at some of the references."""

@@ -45,20 +45,30 @@ def from_points(
         is_beside: whether the sensor looks from another place than the camera, so that points may be occluded.
     """
     points = np.asarray(points, np.float64).reshape(-1, 3)
-    points = points[np.isfinite(points).all(axis=1) & (points[:, 2] > 0.01)]
+    points = points[visible(points, camera, is_beside)]
     pixels, z = camera.project(points), points[:, 2]
+    chosen = _surface_of_each_cell(pixels, z, cell)
+    return references(pixels[chosen], z[chosen], sigma, False, common_sigma, time, source)
+
+
+def visible(points: np.ndarray, camera: Camera, is_beside: bool = True) -> np.ndarray:
+    """Return the indices (M,) of the points that the camera sees: in the image, and not behind nearer ones.
+
+    Args:
+        points: float64 (N, 3), meters in the camera's optical frame.
+        camera: the camera.
+        is_beside: whether points may be occluded; otherwise all points in the image are visible.
+    """
+    index = np.flatnonzero(np.isfinite(points).all(axis=1) & (points[:, 2] > 0.01))
+    pixels = camera.project(points[index])
     inside = (
         (pixels[:, 0] > -0.5)
         & (pixels[:, 0] < camera.width - 0.5)
         & (pixels[:, 1] > -0.5)
         & (pixels[:, 1] < camera.height - 0.5)
     )
-    pixels, z = pixels[inside], z[inside]
-    if is_beside:
-        visible = ~_occluded(pixels, z, camera)
-        pixels, z = pixels[visible], z[visible]
-    chosen = _surface_of_each_cell(pixels, z, cell)
-    return references(pixels[chosen], z[chosen], sigma, False, common_sigma, time, source)
+    index, pixels = index[inside], pixels[inside]
+    return index[~_occluded(pixels, points[index, 2], camera)] if is_beside else index
 
 
 def from_depth_image(
