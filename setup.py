@@ -12,7 +12,7 @@ NODES = ("camera_node", "depth_node", "camera_depth_nodes")
 # The real rclpy and Fast DDS as wheels, for machines that have no ROS 2; they exist for Linux on x86-64 only.
 ROS_PACKAGES = (
     *("rclpy", "rmw-fastrtps-cpp", "std-srvs"),
-    *("diagnostic-msgs", "lifecycle-msgs", "sensor-msgs", "std-msgs"),
+    *("diagnostic-msgs", "lifecycle-msgs", "nav-msgs", "sensor-msgs", "std-msgs"),
 )
 
 

@@ -16,6 +16,7 @@ SENSORS = {
     "scan": ("scale/scan", "LaserScan"),
     "range": ("scale/range", "Range"),
     "imu": ("scale/imu", "Imu"),
+    "odom": ("scale/odometry", "robot's Odometry, which carries the scale and is needed for motion"),
     "sensor_depth": ("scale/depth/image_rect", "other camera's depth image"),
     "sensor_depth_info": ("scale/depth/camera_info", "other camera's camera_info"),
 }

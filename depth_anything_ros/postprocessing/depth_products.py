@@ -34,6 +34,7 @@ class DepthSettings:
         flying_in_depth: whether the depth leaves them out too.
         local_factor: float32 (h, w) of any size, a factor of depth that varies over the image; None for none.
         write_sigma: writes the standard deviation of depth (H, W) into an array (H, W), both in meters.
+        max_sigma: largest standard deviation of the cloud's points, as a fraction of depth; 0 for no limit.
     """
 
     scale_model: str
@@ -48,6 +49,7 @@ class DepthSettings:
     flying_in_depth: bool = False
     local_factor: np.ndarray | None = None
     write_sigma: Callable[[np.ndarray, np.ndarray], object] | None = None
+    max_sigma: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -139,8 +141,7 @@ class DepthProducts:
         if settings.local_factor is not None:
             factor = cv2.resize(settings.local_factor, depth.shape[::-1], interpolation=cv2.INTER_LINEAR)
             np.multiply(depth, factor, out=depth)
-        if outputs.sigma is not None and settings.write_sigma is not None:
-            settings.write_sigma(depth, outputs.sigma)
+        uncertain = self._find_uncertain(depth, settings, outputs)
         flying = None
         if settings.flying_threshold and (outputs.points is not None or settings.flying_in_depth):
             # Before the limits: a floor that leaves the range is no edge.
@@ -160,8 +161,24 @@ class DepthProducts:
                 settings.stride,
                 settings.nearest,
                 settings.farthest,
-                flying,
+                _either(flying, uncertain),
             )
+
+    def _find_uncertain(self, depth: np.ndarray, settings: DepthSettings, outputs: DepthBuffers) -> np.ndarray | None:
+        """Fill the standard deviation, and return the points that it excludes, bool (H, W); None for no limit."""
+        is_limited = settings.max_sigma > 0 and outputs.points is not None
+        if settings.write_sigma is None or (outputs.sigma is None and not is_limited):
+            return None
+        sigma = outputs.sigma
+        if sigma is None:
+            sigma = self._scratch.get("sigma", depth.shape, np.float32)
+        settings.write_sigma(depth, sigma)
+        if not is_limited:
+            return None
+        limit = np.multiply(
+            depth, np.float32(settings.max_sigma), out=self._scratch.get("limit", depth.shape, np.float32)
+        )
+        return np.greater(sigma, limit, out=self._scratch.get("uncertain", depth.shape, bool))
 
     def _draw(self, values: np.ndarray, scale_model: str, out: np.ndarray) -> None:
         nearness = values
@@ -182,3 +199,10 @@ class DepthProducts:
         resized = self._scratch.get("image", (*size, 3))
         resize_image(rgb, resized, self._halves)
         return resized
+
+
+def _either(flying: np.ndarray | None, uncertain: np.ndarray | None) -> np.ndarray | None:
+    """Return the points that one of two masks excludes; the second one is changed."""
+    if flying is None or uncertain is None:
+        return uncertain if flying is None else flying
+    return np.logical_or(flying.view(bool), uncertain, out=uncertain)

@@ -93,6 +93,7 @@ RUNNING_CAMERA = (
         "sensors that give a relative model its scale, separated by commas: " + ", ".join(SCALE_SOURCES),
     ),
     Argument("camera_height", "", "for scale:=ground_plane: meters between the ground and the camera"),
+    Argument("odom_frame", "", "for scale: fixed frame of the odometry in TF, which then carries the scale"),
     Argument("respawn", "false", "restart depth_node when it ends, instead of ending the launch", BOOLEANS),
 )
 """For launch files that start no camera."""
@@ -127,13 +128,13 @@ def given(context: LaunchContext, parameters: Mapping[str, type]) -> dict[str, s
     return {name: read(name, value) for name, value in values.items() if value}
 
 
-def scale_parameters(context: LaunchContext) -> dict[str, list[str] | float]:
-    """Return the parameters of the arguments ``scale`` and ``camera_height``.
+def scale_parameters(context: LaunchContext) -> dict[str, list[str] | float | str]:
+    """Return the parameters of the arguments ``scale``, ``camera_height``, ``odom`` and ``odom_frame``.
 
     Raises:
         ValueError: a source is unknown, or the height is not a positive number.
     """
-    parameters: dict[str, list[str] | float] = {}
+    parameters: dict[str, list[str] | float | str] = {}
     if sources := [name.strip() for name in value_of(context, "scale").split(",") if name.strip()]:
         try:
             check_scale_sources(sources)
@@ -148,6 +149,10 @@ def scale_parameters(context: LaunchContext) -> dict[str, list[str] | float]:
         if not meters > 0:
             raise ValueError(f"camera_height:={height} must be positive")
         parameters["scale.camera_height"] = meters
+    if frame := value_of(context, "odom_frame"):
+        parameters |= {"scale.odometry": "tf", "scale.odom_frame": frame}
+    elif context.launch_configurations.get("odom"):  # depth.launch.py alone has it
+        parameters["scale.odometry"] = "topic"
     return parameters
 
 

@@ -31,6 +31,9 @@ DISPUTE = 0.1
 FADING = 0.3
 """Seconds in which the local correction of an earlier frame fades."""
 
+MOTION = "motion"
+"""The source whose sensor is the odometry itself: while that tells that the camera stands, nothing ages."""
+
 Convert = Callable[[Camera, np.ndarray], "References | Refusal"]
 """Turns a measurement into references for a camera and a network's output. Raises `ValueError` or `LookupError`."""
 
@@ -157,7 +160,8 @@ class MetricScale:
         if used and not problem and self.tracker.dispute > DISPUTE:
             problem = f"measurements disagree by {100 * self.tracker.dispute:.0f} %"
         count = sum(int(result.inliers.sum()) for _, result in used)
-        age = 0.0 if used else max(time - state.measured, 0.0)
+        is_fresh = used or (fits and state.source == MOTION and pose is not None)
+        age = 0.0 if is_fresh else max(time - state.measured, 0.0)
         correction = self._shape(values, state, view, is_measured=bool(used))
         factor = None if correction is None else cv2.exp(correction)
         is_carried = bool(fits) and not used

@@ -15,9 +15,9 @@ from depth_anything_ros.ros.depth_node.frame_statistics import FrameStatistics
 from depth_anything_ros.ros.depth_node.frame_task import FrameSettings
 from depth_anything_ros.ros.depth_node.measured_scale import MeasuredScale
 from depth_anything_ros.ros.depth_node.outputs import DepthOutputs
-from depth_anything_ros.ros.depth_node.parameters import StreamParameters
+from depth_anything_ros.ros.depth_node.parameters import ScaleMeasuring, StreamParameters
 from depth_anything_ros.ros.depth_node.scale_choice import ScaleChoice, choose_scale
-from depth_anything_ros.ros.depth_node.scale_sources import ScaleSources
+from depth_anything_ros.ros.depth_node.scale_sources import ScaleSources, odometry_of
 from depth_anything_ros.ros.depth_node.stream_geometry import StreamGeometry
 from depth_anything_ros.ros.depth_node.stream_log import StreamLog
 from depth_anything_ros.ros.depth_node.worker import FrameProcessor
@@ -48,7 +48,7 @@ class CameraStream:
         transport: "raw" or "compressed".
         scheduler: where frames wait for the worker.
         local: the camera node of this process that the images come from, if any.
-        scale_sources: sensors that tell the scale.
+        measuring: how sensors tell the scale.
         transforms: where these sensors are.
 
     Attributes:
@@ -68,7 +68,7 @@ class CameraStream:
         transport: str,
         scheduler: FrameScheduler[CameraFrame],
         local: LocalImages | None,
-        scale_sources: tuple[str, ...],
+        measuring: ScaleMeasuring,
         transforms: SensorTransforms,
     ) -> None:
         self.name = name
@@ -82,7 +82,11 @@ class CameraStream:
         )
         topic = None if local else self.input.image_topic.removesuffix("/compressed")
         self.geometry = StreamGeometry(self.input, self.log, topic)
-        self._scale_sources = ScaleSources(node, prefix, scale_sources, transforms, lambda: self.parameters)
+        odometry = odometry_of(measuring, node, prefix, transforms)
+        self._scale_sources = ScaleSources(
+            node, prefix, measuring.sources, transforms, lambda: self.parameters, odometry
+        )
+        self._uses_images = measuring.odometry == "images"
         self.processor = FrameProcessor(
             self.input,
             self._outputs,
@@ -136,7 +140,9 @@ class CameraStream:
         scale = self.scale
         is_measured = scale is not None and scale.state == "measured"
         if is_measured:
-            self.processor.measured = MeasuredScale(self._scale_sources, estimator.record.scale_model)
+            self.processor.measured = MeasuredScale(
+                self._scale_sources, estimator.record.scale_model, self._uses_images
+            )
         self._outputs.create(estimator.record.predicts_depth, estimator.gives_confidence, is_measured)
 
     def release(self) -> None:
@@ -153,6 +159,19 @@ class CameraStream:
         """Forget the scale that sensors measured; the next measurement starts again."""
         if self.processor.measured is not None:
             self.processor.measured.reset()
+
+    def fix_scale(self) -> tuple[bool, str]:
+        """Keep the scale that sensors measure now; returns whether there is one, and a line that says so."""
+        measured = self.processor.measured
+        if measured is None:
+            return False, "no sensor tells the scale: set the parameters scale.a and scale.b"
+        return measured.fix()
+
+    def forget_past(self) -> None:
+        """Forget everything that has a time, because time has jumped."""
+        self.input.stamps.reset()
+        self._scale_sources.reset()
+        self.reset_scale()
 
     def set_active(self, is_active: bool) -> None:
         """Start or stop receiving images."""
@@ -193,6 +212,7 @@ class CameraStream:
             farthest=parameters.points_max_depth or math.inf,
             flying_threshold=parameters.flying_pixels_threshold,
             flying_in_depth=parameters.flying_pixels_in_depth,
+            max_sigma=parameters.points_max_sigma,
         )
         self.processor.settings = FrameSettings(parameters, scale, depth)
 

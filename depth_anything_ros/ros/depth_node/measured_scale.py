@@ -9,14 +9,18 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from std_msgs.msg import Header
 
+from depth_anything_ros.images.gray import gray_at
 from depth_anything_ros.postprocessing.depth_products import DepthSettings
+from depth_anything_ros.postprocessing.meters import Scale
 from depth_anything_ros.ros.depth_node.frame_task import Task
-from depth_anything_ros.ros.depth_node.scale_sources import ScaleSources
+from depth_anything_ros.ros.depth_node.scale_sources import ScaleSources, SourceFrame
 from depth_anything_ros.scale.fit import KINDS, Prior
-from depth_anything_ros.scale.metric_scale import FrameScale, MetricScale
+from depth_anything_ros.scale.metric_scale import MOTION, FrameScale, MetricScale
 from depth_anything_ros.scale.sensor_messages import seconds_of
 from depth_anything_ros.scale.uncertainty import depth_sigma
 
+MAX_SIGMA = 0.4
+"""Relative standard deviation of a held scale, above which it counts as lost."""
 PRIOR_SHIFT_SIGMA = 0.1
 """1/meters for inverse depth, meters for depth: what is known of the shift before any measurement."""
 
@@ -27,17 +31,19 @@ class MeasuredScale:
     Args:
         sources: the sensors.
         scale_model: one of `zoo.record.SCALES`.
+        uses_images: whether features of the images carry the scale along between measurements.
 
     Attributes:
         latest: the scale of the latest frame.
     """
 
-    def __init__(self, sources: ScaleSources, scale_model: str) -> None:
+    def __init__(self, sources: ScaleSources, scale_model: str, uses_images: bool) -> None:
         self.latest: FrameScale | None = None
         self._kind = KINDS[scale_model]
-        self._sources = sources
+        self._sources, self._uses_images = sources, uses_images
         self._metric = MetricScale(self._kind, Prior(b_sigma=PRIOR_SHIFT_SIGMA))
         self._reset_requested = False
+        self._fixed: Scale | None = None
         sources.connect(self._metric)
 
     def settings_for(self, task: Task) -> DepthSettings | None:
@@ -49,11 +55,19 @@ class MeasuredScale:
         if self._reset_requested:
             self._reset_requested = False
             self._metric.reset()
+        fixed = self._fixed
+        if fixed is not None:
+            return replace(depth, scale=fixed)
         self._metric.is_local = parameters.scale_local
-        self._sources.begin_frame(task.frame.header, self._kind.sign < 0)
-        self.latest = found = self._metric.update(task.values, task.camera, seconds_of(task.frame.header))
+        header = task.frame.header
+        gray = gray_at(task.rgb, task.size) if self._uses_images or MOTION in self._sources.names else None
+        pose = self._sources.pose(header)
+        self._sources.begin_frame(SourceFrame(header, self._kind.sign < 0, pose, gray))
+        images = gray if self._uses_images else None
+        found = self._metric.update(task.values, task.camera, seconds_of(header), pose, images)
+        self.latest = found = replace(found, problem=found.problem or self._sources.problem)
         state = found.state
-        if state is None or found.age > parameters.scale_hold:
+        if state is None or (parameters.scale_lost == "stop" and self.state(parameters.scale_hold) == "lost"):
             return None
 
         def write_sigma(depth: np.ndarray, out: np.ndarray) -> None:
@@ -63,19 +77,29 @@ class MeasuredScale:
 
     def reset(self) -> None:
         """Forget the scale before the next frame; the next measurement starts again. For any thread."""
-        self._reset_requested = True
+        self._reset_requested, self._fixed = True, None
+
+    def fix(self) -> tuple[bool, str]:
+        """Keep the latest scale until `reset`; returns whether there is one, and a line that says so."""
+        found = self.latest
+        if found is None or found.scale is None:
+            return False, f"no scale has been measured: {'no frame came' if found is None else found.problem}"
+        self._fixed = found.scale
+        return True, f"fixed: a = {found.scale.a:g}, b = {found.scale.b:g}, until ~/reset_scale"
 
     def state(self, hold: float) -> str:
-        """Return "measured", "held", "lost" or "none", for the latest frame.
+        """Return "measured", "held", "lost", "none", or "fixed" by `fix`, for the latest frame.
 
         ``hold``: seconds that a scale is held.
         """
         found = self.latest
         if found is None or found.state is None:
             return "none"
+        if self._fixed is not None:
+            return "fixed"
         if not found.is_held:
             return "measured"
-        return "held" if found.age <= hold else "lost"
+        return "held" if found.age <= hold and found.state.sigma(self._kind) < MAX_SIGMA else "lost"
 
     def report(self, header: Header, hold: float) -> DiagnosticArray:
         """Return the message of the topic ``scale`` for the latest frame: the state, and the numbers as values.
@@ -95,9 +119,10 @@ class MeasuredScale:
                 "residual": f"{found.residual:.4g}",
                 "age": f"{found.age:.3f}",
                 "source": found.state.source,
+                "carried": str(found.is_carried).lower(),
             }
         problem = "" if found is None else found.problem
-        level = DiagnosticStatus.OK if name in ("measured", "held") and not problem else DiagnosticStatus.WARN
+        level = DiagnosticStatus.OK if name in ("measured", "held", "fixed") and not problem else DiagnosticStatus.WARN
         pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
         status = DiagnosticStatus(level=level, name="scale", message=problem or name, values=pairs)
         return DiagnosticArray(header=header, status=[status])

@@ -77,7 +77,7 @@ class DepthNode(LifecycleNode):
         self._is_active, self._is_enabled = False, True
         cameras = self._declared.cameras
         self._scheduler: FrameScheduler[CameraFrame] = FrameScheduler(cameras)
-        transforms = SensorTransforms(self, self._declared.extrinsics)
+        self._transforms = SensorTransforms(self, self._declared.measuring.extrinsics)
         self.streams = {
             name: CameraStream(
                 self,
@@ -86,8 +86,8 @@ class DepthNode(LifecycleNode):
                 self._declared.image_transport,
                 self._scheduler,
                 local_images if name == "" else None,
-                self._declared.scale_sources,
-                transforms,
+                self._declared.measuring,
+                self._transforms,
             )
             for name in cameras
         }
@@ -97,10 +97,11 @@ class DepthNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._jump_handle = self.get_clock().create_jump_callback(
             JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True),
-            post_callback=lambda _: self._forget_stamps(),
+            post_callback=lambda _: self._forget_past(),
         )
         self.create_service(SetBool, "~/enable", self._on_enable)
         self.create_service(Trigger, "~/reload_model", self._on_reload_model)
+        self.create_service(Trigger, "~/set_scale", self._on_set_scale)
         self.create_service(Trigger, "~/reset_scale", self._on_reset_scale)
         self._graph_watch = GraphWatch(self)
         self._watches = [StreamWatch(stream) for stream in self.streams.values()]
@@ -218,10 +219,10 @@ class DepthNode(LifecycleNode):
         self._estimator = None
         give_back_freed_memory()
 
-    def _forget_stamps(self) -> None:
+    def _forget_past(self) -> None:
+        self._transforms.reset()
         for stream in self.streams.values():
-            stream.input.stamps.reset()
-            stream.reset_scale()
+            stream.forget_past()
 
     # Parameters and services
 
@@ -284,6 +285,13 @@ class DepthNode(LifecycleNode):
             if self._state_machine.current_state[1] == "active":
                 self.trigger_deactivate()
             self.trigger_cleanup()
+
+    def _on_set_scale(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Keep the scale that sensors measure now as the fixed one, until `~/reset_scale`."""
+        results = {name: stream.fix_scale() for name, stream in self.streams.items()}
+        response.success = all(is_fixed for is_fixed, _ in results.values())
+        response.message = "; ".join(f"{name}: {text}" if name else text for name, (_, text) in results.items())
+        return response
 
     def _on_reset_scale(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Go back to the scale given at start, or to the nominal one."""

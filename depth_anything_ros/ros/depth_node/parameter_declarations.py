@@ -70,7 +70,7 @@ class Declaration:
             raise ValueError(f"{self.name} is {value!r}, must be one of {', '.join(self.choices)}")
 
 
-SCALE_SOURCES = ("ground_plane", "depth_image", "point_cloud", "laser_scan", "range")
+SCALE_SOURCES = ("ground_plane", "depth_image", "point_cloud", "laser_scan", "range", "motion")
 """What ``scale.source`` may name."""
 _SIDES = (0, 16384)
 _LIVE, _CONFIGURE, _START = Acts.LIVE, Acts.CONFIGURE, Acts.START
@@ -171,8 +171,9 @@ DECLARATIONS = (
     Declaration(
         "scale.source",
         [""],
-        "Sensors that tell the scale: ground_plane, depth_image, point_cloud, laser_scan, range, several at once; one "
-        "empty name: none, only scale.a and scale.b.",
+        "Sensors that tell the scale: ground_plane, depth_image, point_cloud, laser_scan, range, motion (the "
+        "camera's own, with scale.odometry: topic or tf), several at once; one empty "
+        "name: none, only scale.a and scale.b.",
         _START,
     ),
     Declaration(
@@ -185,10 +186,27 @@ DECLARATIONS = (
     Declaration(
         "scale.hold",
         1.0,
-        "Seconds that the scale is held without a measurement. After that the node publishes no depth until one comes.",
+        "Seconds that the scale is held without a measurement. Its error grows meanwhile. Then it is lost.",
         _LIVE,
         (0.0, 3600.0),
     ),
+    Declaration(
+        "scale.lost",
+        "stop",
+        "What happens when the scale is lost: stop (no depth until a measurement comes), or mark (depth with its "
+        "growing error on depth/sigma; the topic scale and diagnostics say that it is lost).",
+        _LIVE,
+        choices=("stop", "mark"),
+    ),
+    Declaration(
+        "scale.odometry",
+        "images",
+        "What carries the scale along between measurements: images (features tracked in them), topic "
+        "(nav_msgs/Odometry on scale/odometry), tf, or none.",
+        _START,
+        choices=("images", "topic", "tf", "none"),
+    ),
+    Declaration("scale.odom_frame", "odom", "scale.odometry tf: the fixed frame in TF.", _START),
     Declaration("scale.local", True, "Correct depth locally where the sensors support it.", _LIVE),
     Declaration(
         "scale.camera_height",
@@ -237,6 +255,14 @@ DECLARATIONS = (
         "clear obstacles with NaN points.",
         _LIVE,
         (0.0, 100000.0),
+    ),
+    Declaration(
+        "points.max_sigma",
+        0.0,
+        "Points whose standard deviation of depth is above this fraction of depth are NaN, in the cloud only; 0: no "
+        "limit. It acts while scale.source is set.",
+        _LIVE,
+        (0.0, 10.0),
     ),
     Declaration(
         "flying_pixels.threshold",

@@ -82,6 +82,7 @@ class StreamParameters:
     scale_focal_correction: bool
     scale_nominal: bool
     scale_hold: float
+    scale_lost: str
     scale_local: bool
     scale_camera_height: float
     scale_camera_pitch: float
@@ -94,6 +95,7 @@ class StreamParameters:
     points_color: bool
     points_min_depth: float
     points_max_depth: float
+    points_max_sigma: float
     flying_pixels_threshold: float
     flying_pixels_in_depth: bool
     overload_share: float
@@ -147,6 +149,38 @@ class StreamParameters:
         )
 
 
+@dataclass(frozen=True)
+class ScaleMeasuring:
+    """How sensors tell the scale, fixed at start.
+
+    Attributes:
+        sources: the sensors.
+        extrinsics: of the sensor; None for TF.
+        odometry: what carries the scale along: "none", "images", "topic" or "tf".
+        odom_frame: the fixed frame of TF.
+    """
+
+    sources: tuple[str, ...]
+    extrinsics: Transform | None
+    odometry: str
+    odom_frame: str
+
+    @staticmethod
+    def of(values: Mapping[str, Any]) -> ScaleMeasuring:
+        """Return the checked values of the parameters. Raises `ValueError`, with the parameter's name."""
+        sources, odometry = check_scale_sources(values["scale.source"]), values["scale.odometry"]
+        extrinsics = extrinsics_of(values["scale.extrinsics"])
+        if "motion" in sources and odometry not in ("topic", "tf"):
+            raise ValueError(
+                f"scale.source is motion, but scale.odometry is {odometry}: set it to topic (nav_msgs/Odometry on "
+                "scale/odometry) or tf"
+            )
+        sensors = [name for name in sources if name != "motion"]
+        if extrinsics is not None and len(sensors) + (odometry == "topic") > 1:
+            raise ValueError("scale.extrinsics is for one sensor; with several, or with odometry, use TF")
+        return ScaleMeasuring(sources, extrinsics, odometry, values["scale.odom_frame"])
+
+
 class DepthParameters:
     """The declared parameters of a node, and their values.
 
@@ -158,8 +192,7 @@ class DepthParameters:
         cameras: names of the cameras; one empty name for a single camera.
         streams: parameters of each camera by its name. A change replaces the whole dictionary.
         autostart, image_transport: as declared.
-        scale_sources: sensors that tell the scale.
-        extrinsics: of these sensors; None for TF.
+        measuring: how sensors tell the scale.
 
     Raises:
         ValueError: a value given at start is invalid. rclpy raises its own `ParameterException` for some.
@@ -175,14 +208,13 @@ class DepthParameters:
                 values[f"{camera}.{name}"] = _declare(node, BY_NAME[name], f"{camera}.{name}", values[name])
         self.autostart: bool = values["autostart"]
         self.image_transport: str = values["image_transport"]
-        self.scale_sources = check_scale_sources(values["scale.source"])
-        self.extrinsics = extrinsics_of(values["scale.extrinsics"])
+        self.measuring = ScaleMeasuring.of(values)
         warn_of_unknown(node, others)
         self._changing = threading.Lock()
         self._values = self._at_start = values
         self.streams = self._streams_of(values)
-        if self.extrinsics is not None and (len(self.scale_sources) > 1 or len(self.cameras) > 1):
-            raise ValueError("scale.extrinsics is for one sensor and one camera; with several, use TF")
+        if self.measuring.extrinsics is not None and len(self.cameras) > 1:
+            raise ValueError("scale.extrinsics is for one sensor and one camera; with several cameras, use TF")
         self.model()
 
     def _streams_of(self, values: dict[str, Any]) -> dict[str, StreamParameters]:

@@ -18,11 +18,13 @@ from std_msgs.msg import Header
 
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.transform import Transform
-from depth_anything_ros.ros.depth_node.parameters import StreamParameters
+from depth_anything_ros.ros.depth_node.parameters import ScaleMeasuring, StreamParameters
 from depth_anything_ros.ros.io.camera_info import GeometryCache
+from depth_anything_ros.ros.io.odometry import Odometry, TfOdometry, TopicOdometry
 from depth_anything_ros.ros.io.transforms import SensorTransforms
+from depth_anything_ros.scale.fit import Refusal
 from depth_anything_ros.scale.ground import from_ground
-from depth_anything_ros.scale.metric_scale import MetricScale
+from depth_anything_ros.scale.metric_scale import MOTION, MetricScale
 from depth_anything_ros.scale.references import References
 from depth_anything_ros.scale.sensor_messages import (
     SensorMessageError,
@@ -34,6 +36,7 @@ from depth_anything_ros.scale.sensor_messages import (
     seconds_of,
     up_of,
 )
+from depth_anything_ros.scale.two_view import MotionReferences
 
 DEPTH, DEPTH_INFO = "scale/depth/image_rect", "scale/depth/camera_info"
 TOPICS: dict[str, tuple[tuple[str, type], ...]] = {
@@ -51,11 +54,20 @@ IMUS = 1000
 
 
 @dataclass(frozen=True)
-class _Frame:
-    """What a measurement needs to know of the frame that it is used for."""
+class SourceFrame:
+    """What measurements need to know of the frame that they are used for.
+
+    Attributes:
+        header: of the image.
+        nearest_is_largest: whether the model predicts inverse depth.
+        pose: from the camera's optical frame to the fixed frame of the odometry; None if it is unknown.
+        gray: uint8 (H, W), the image at the size of the depth; None if no source needs it.
+    """
 
     header: Header
     nearest_is_largest: bool
+    pose: Transform | None = None
+    gray: np.ndarray | None = None
 
 
 class ScaleSources:
@@ -67,6 +79,10 @@ class ScaleSources:
         names: the sources; keys of `TOPICS`.
         transforms: finds where a sensor is.
         parameters: returns the camera's parameters.
+        odometry: tells the camera's pose; None without odometry.
+
+    Attributes:
+        problem: why the pose of the latest frame is unknown; "" if it is known.
     """
 
     def __init__(
@@ -76,26 +92,39 @@ class ScaleSources:
         names: tuple[str, ...],
         transforms: SensorTransforms,
         parameters: Callable[[], StreamParameters],
+        odometry: Odometry | None = None,
     ) -> None:
-        self.names = names
+        self.names, self.problem = names, ""
+        self._odometry = odometry
+        self._motion: MotionReferences | None = None
+        self._motion_camera: Camera | None = None
         self._node, self._prefix, self._transforms, self._parameters = node, prefix, transforms, parameters
         self._subscriptions: list[Subscription] = []
         self._metric: MetricScale | None = None
-        self._frame: _Frame | None = None
+        self._frame: SourceFrame | None = None
         self._depth_info: CameraInfo | None = None
         self._depth_geometry = GeometryCache()
         self._imus: deque[Imu] = deque(maxlen=IMUS)
 
     def set_open(self, is_open: bool) -> None:
         """Subscribe while depth is requested; unsubscribe otherwise."""
-        if is_open and self._metric is not None and not self._subscriptions:
+        is_open = is_open and self._metric is not None
+        if is_open and not self._subscriptions:
             self._subscribe()
         elif not is_open:
             self._unsubscribe()
+        if self._odometry is not None:
+            self._odometry.set_open(is_open)
 
     def connect(self, metric: MetricScale) -> None:
         """Give measurements to a metric scale, as soon as `set_open` subscribes."""
         self._metric = metric
+
+    def reset(self) -> None:
+        """Forget poses and messages of the past, because time has jumped. For the executor's thread."""
+        self._imus.clear()
+        if self._odometry is not None:
+            self._odometry.reset()
 
     def _subscribe(self) -> None:
         handlers: dict[type, Callable[[Any], None]] = {
@@ -115,25 +144,50 @@ class ScaleSources:
 
     def close(self) -> None:
         """Unsubscribe, and forget the metric scale."""
-        self._unsubscribe()
-        self._metric = self._frame = None
+        self.set_open(False)
+        self._metric = self._frame = self._motion = None
         self._imus.clear()
 
     def _unsubscribe(self) -> None:
         while self._subscriptions:
             self._node.destroy_subscription(self._subscriptions.pop())
 
-    def begin_frame(self, header: Header, nearest_is_largest: bool) -> None:
-        """Prepare for a frame. For the worker's thread, before the metric scale is updated.
+    def pose(self, header: Header) -> Transform | None:
+        """Return the camera's pose at the time of an image; None if it is unknown. For the worker's thread.
 
         Args:
             header: of the image.
-            nearest_is_largest: whether the model predicts inverse depth.
         """
-        self._frame = _Frame(header, nearest_is_largest)
-        if "ground_plane" in self.names and self._metric is not None:
-            time = seconds_of(header)
+        self.problem = ""
+        if self._odometry is None:
+            return None
+        try:
+            return self._odometry.pose(header)
+        except LookupError as error:
+            self.problem = f"odometry: {error}"
+            return None
+
+    def begin_frame(self, frame: SourceFrame) -> None:
+        """Prepare for a frame. For the worker's thread, before the metric scale is updated.
+
+        Args:
+            frame: the frame.
+        """
+        self._frame, time = frame, seconds_of(frame.header)
+        if self._metric is None:
+            return
+        if "ground_plane" in self.names:
             self._metric.add("ground_plane", time, lambda camera, values: self._ground(camera, time))
+        if MOTION in self.names:
+            self._metric.add(MOTION, time, lambda camera, values: self._from_motion(camera, frame, time))
+
+    def _from_motion(self, camera: Camera, frame: SourceFrame, time: float) -> References | Refusal:
+        """Return references of features that are tracked between the camera's images."""
+        if frame.pose is None or frame.gray is None:
+            raise SensorMessageError(self.problem or "there is no odometry")
+        if self._motion is None or self._motion_camera != camera:
+            self._motion, self._motion_camera = MotionReferences(camera), camera
+        return self._motion.add(frame.gray, frame.pose, time)
 
     def _add(self, source: str, header: Header, convert: Callable[[Transform, View], References]) -> None:
         if self._metric is None:
@@ -142,10 +196,20 @@ class ScaleSources:
         def in_camera(camera: Camera, values: np.ndarray) -> References:
             frame = self._frame
             assert frame is not None  # the worker has begun a frame
-            transform = self._transforms.to_camera(header, frame.header)
+            transform = self._motion_since(header, frame) @ self._transforms.to_camera(header, frame.header)
             return convert(transform, View(camera, values, frame.nearest_is_largest))
 
         self._metric.add(source, seconds_of(header), in_camera)
+
+    def _motion_since(self, sensor: Header, frame: SourceFrame) -> Transform:
+        """Return the camera's motion from the time of a measurement to that of the image, as far as it is known."""
+        if self._odometry is None or frame.pose is None or sensor.stamp == frame.header.stamp:
+            return Transform.identity()
+        try:
+            then = self._odometry.pose(Header(stamp=sensor.stamp, frame_id=frame.header.frame_id))
+        except LookupError:
+            return Transform.identity()
+        return frame.pose.inverse() @ then
 
     def _on_depth_info(self, info: CameraInfo) -> None:
         self._depth_info = info
@@ -188,3 +252,25 @@ class ScaleSources:
             gravity = np.mean([up_of(imu) for imu in near], axis=0)
             up = self._transforms.to_camera(near[-1].header, self._frame.header).rotation @ gravity
         return from_ground(camera, up, parameters.scale_camera_height, time=time)
+
+
+def odometry_of(measuring: ScaleMeasuring, node: Node, prefix: str, transforms: SensorTransforms) -> Odometry | None:
+    """Return what tells one camera's pose; None for nothing.
+
+    Args:
+        measuring: how sensors tell the scale.
+        node: the node that subscribes.
+        prefix: prefix of the topics: "" or "NAME/".
+        transforms: where the sensors are.
+
+    Raises:
+        ValueError: nav_msgs is not installed.
+    """
+    if measuring.odometry == "tf":
+        return TfOdometry(transforms, measuring.odom_frame)
+    if measuring.odometry != "topic":
+        return None
+    try:
+        return TopicOdometry(node, prefix, transforms)
+    except ImportError as error:
+        raise ValueError("scale.odometry is topic, which needs nav_msgs: install it, or use tf") from error

@@ -342,13 +342,14 @@ class FrameProcessor:
 
     def _scaled(self, task: Task, network_size: tuple[int, int]) -> tuple[DepthSettings, DepthBuffers]:
         """Return the frame's depth settings, and the outputs that can be filled: without a scale, none in meters."""
-        if self.measured is None:
+        measured = self.measured
+        if measured is None:
             return self._correct_for_lens(task, network_size), task.outputs
         if task.valid is not None:  # the network saw nothing there that sensors could have measured
             np.copyto(task.values, np.float32(np.nan), where=~task.valid)
-        settings = self.measured.settings_for(task)
+        settings = measured.settings_for(task)
         if self._outputs.scale_is_requested:
-            self._outputs.publish_scale(self.measured.report(task.frame.header, task.settings.parameters.scale_hold))
+            self._outputs.publish_scale(measured.report(task.frame.header, task.settings.parameters.scale_hold))
         if settings is not None:
             return settings, task.outputs
         return task.settings.depth, replace(task.outputs, depth=None, millimeters=None, points=None, sigma=None)

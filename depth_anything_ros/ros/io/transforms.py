@@ -44,19 +44,42 @@ class SensorTransforms:
             return self._fixed
         if sensor.frame_id == camera.frame_id:
             return Transform.identity()
-        buffer = self._listen()
+        return self.lookup(camera.frame_id, sensor.frame_id, Time.from_msg(sensor.stamp))[1]
+
+    def lookup(self, target: str, source: str, time: Time) -> tuple[float, Transform]:
+        """Return a transform of TF, and its time in seconds.
+
+        Args:
+            target: the frame of the transformed points.
+            source: the frame of the points.
+            time: of the transform; 0 for the latest one.
+
+        Raises:
+            TransformError: TF does not have it.
+        """
+        buffer = self.listen()
         try:
-            found = buffer.lookup_transform(camera.frame_id, sensor.frame_id, Time.from_msg(sensor.stamp))
+            found = buffer.lookup_transform(target, source, time)
         except Exception as error:  # tf2_py's errors have no base class in Python
             if type(error).__module__.partition(".")[0] not in ("tf2", "tf2_py", "tf2_ros", "_tf2_py"):
                 raise
-            raise TransformError(f"TF has no transform from {sensor.frame_id} to {camera.frame_id}: {error}") from error
+            raise TransformError(f"TF has no transform from {source} to {target}: {error}") from error
         rotation, translation = found.transform.rotation, found.transform.translation
-        return Transform.from_quaternion(
-            (rotation.x, rotation.y, rotation.z, rotation.w), (translation.x, translation.y, translation.z)
-        )
+        quaternion = (rotation.x, rotation.y, rotation.z, rotation.w)
+        transform = Transform.from_quaternion(quaternion, (translation.x, translation.y, translation.z))
+        return found.header.stamp.sec + 1e-9 * found.header.stamp.nanosec, transform
 
-    def _listen(self) -> Any:
+    def reset(self) -> None:
+        """Forget the transforms so far, because time has jumped."""
+        if self._buffer is not None:
+            self._buffer.clear()
+
+    def listen(self) -> Any:
+        """Subscribe to TF, once, and return its buffer.
+
+        Raises:
+            TransformError: tf2_ros is not installed.
+        """
         if self._buffer is None and not self._missing:
             try:
                 from tf2_ros import Buffer, TransformListener  # type: ignore[import-not-found,unused-ignore]

@@ -1,0 +1,202 @@
+"""Odometry and images keep the scale between measurements, or measure it, over real DDS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+pytest.importorskip("nav_msgs", reason="nav_msgs is not installed")
+pytest.importorskip("onnx", reason="the test models are written with onnx")
+
+from depth_node_graph import (
+    floats,
+    node_and_client,  # noqa: F401 - the fixture `graph`
+    private_context,  # noqa: F401 - the fixture `context`
+)
+from known_models import write_constant_model
+from nav_msgs.msg import Odometry
+from ros_messages import ideal_camera_info
+from scale_rig import DEPTH, FRAME, Rig, cloud_of, error, relative
+from sensor_msgs.msg import CameraInfo, PointCloud2
+from std_srvs.srv import Trigger
+
+from depth_anything_ros.geometry.camera import Camera
+
+WIDTH, HEIGHT = 320, 240
+CAMERA = Camera(WIDTH, HEIGHT, float(WIDTH), float(WIDTH), (WIDTH - 1) / 2, (HEIGHT - 1) / 2)
+SLOPE = 1.5
+STEP = 0.03
+"""Meters that the camera moves to the right from image to image."""
+
+
+def camera_info() -> CameraInfo:
+    message = ideal_camera_info(WIDTH, HEIGHT)
+    message.k[4] = message.p[5] = float(WIDTH)
+    return message
+
+
+def slope() -> np.ndarray:
+    """Return depth of a plane that recedes upward. It looks the same from wherever a camera stands beside it."""
+    y = (np.arange(HEIGHT) - CAMERA.cy) / CAMERA.fy
+    return np.repeat((2.0 / (1 + SLOPE * y))[:, np.newaxis], WIDTH, axis=1)
+
+
+def picture(position: float) -> np.ndarray:
+    """Return what a camera sees of the textured plane, RGB, from a position to the right in meters."""
+    depth = slope()
+    x = (np.arange(WIDTH) - CAMERA.cx) / CAMERA.fx * depth + position
+    texture = cv2.resize(np.random.default_rng(0).integers(0, 255, (128, 128), np.uint8), (2048, 2048))
+    gray = cv2.remap(
+        texture,
+        ((200 * x + 600) % 2048).astype(np.float32),
+        ((300 * depth) % 2048).astype(np.float32),
+        cv2.INTER_LINEAR,
+    )
+    return np.repeat(gray[..., np.newaxis], 3, axis=2)
+
+
+def odometry(position: float) -> Odometry:
+    """Return the pose of the camera itself, in a frame with x to the right."""
+    message = Odometry(child_frame_id=FRAME)
+    message.header.frame_id = "odom"
+    message.pose.pose.position.x = position
+    message.pose.pose.orientation.w = 1.0
+    return message
+
+
+def cloud() -> PointCloud2:
+    rows, columns = np.mgrid[0:HEIGHT:12, 0:WIDTH:12]
+    pixels = np.stack([columns.ravel(), rows.ravel()], axis=1)
+    return cloud_of(CAMERA.back_project(pixels, slope()[pixels[:, 1], pixels[:, 0]]))
+
+
+def test_motion_measures_the_scale_of_a_moving_camera(graph, tmp_path: Path) -> None:
+    """Standing, there is no depth. Once the camera has moved, its odometry is the yardstick. Standing keeps it."""
+    depth = slope()
+    model = write_constant_model(tmp_path / "model.onnx", relative(depth))
+    outputs = (DEPTH, "inverse_depth/image")
+    _, client = graph(model, outputs, scale__source=["motion"], scale__odometry="topic", scale__hold=0.5)
+    rig = Rig(client, {"scale/odometry": Odometry}, camera_info())
+
+    def shoot(position: float):
+        return rig.shoot({"scale/odometry": odometry(position)}, picture=picture(position))
+
+    for _ in range(3):
+        client.wait_for("inverse_depth/image", shoot(0.0))
+    assert client.received[DEPTH] == []
+    client.spin_until(lambda: "too little" in rig.scales[-1].status[0].message, "the refusal")
+    for number in range(1, 16):
+        image = shoot(number * STEP)
+        client.wait_for("inverse_depth/image", image)
+    found = floats(client.wait_for(DEPTH, image))
+    assert error(found, depth) < 0.08
+    assert rig.values()["source"] == "motion"
+    assert float(rig.values()["sigma"]) < 0.2
+    for _ in range(15):  # longer than it is held, but odometry tells that nothing moves
+        image = shoot(15 * STEP)
+        client.wait_for("inverse_depth/image", image)
+    assert error(floats(client.wait_for(DEPTH, image)), depth) < 0.08
+
+
+@pytest.mark.parametrize("by", ["topic", "images"])
+def test_scale_is_carried_while_the_sensor_is_away(graph, tmp_path: Path, by: str) -> None:
+    depth = slope()
+    model = write_constant_model(tmp_path / "model.onnx", relative(depth))
+    _, client = graph(model, (DEPTH,), scale__source=["point_cloud"], scale__odometry=by, scale__hold=2.0)
+    rig = Rig(
+        client, {"scale/points": PointCloud2} | ({"scale/odometry": Odometry} if by == "topic" else {}), camera_info()
+    )
+
+    def shoot(position: float, has_cloud: bool):
+        sent = {"scale/odometry": odometry(position)} if by == "topic" else {}
+        sent |= {"scale/points": cloud()} if has_cloud else {}
+        return rig.shoot(sent, picture=picture(position))
+
+    def is_measured() -> bool:
+        shoot(0.0, has_cloud=True)
+        return bool(client.spin_for(lambda: client.received[DEPTH], 0.3))
+
+    client.spin_until(is_measured, "depth")
+    client.wait_for(DEPTH, shoot(0.0, has_cloud=True))
+    client.spin_until(lambda: rig.values()["state"] == "measured", "the measurement")
+    before = float(rig.values()["sigma"])
+    for number in range(1, 11):
+        image = shoot(number * STEP / 2, has_cloud=False)
+        found = floats(client.wait_for(DEPTH, image))
+    client.spin_until(lambda: rig.scales[-1].header.stamp == image.header.stamp, "its scale")
+    values = rig.values()
+    assert (values["state"], values["carried"]) == ("held", "true")
+    assert error(found, depth) < 0.03
+    assert before < float(values["sigma"]) < 0.1  # the random walk of half a second alone gives 0.17
+
+
+def test_motion_without_odometry_names_the_fix(graph, tmp_path: Path) -> None:
+    model = write_constant_model(tmp_path / "model.onnx", relative(slope()))
+    with pytest.raises(ValueError, match=r"scale\.odometry is images: set it to topic"):
+        graph(model, (), scale__source=["motion"])
+    with pytest.raises(ValueError, match=r"scale\.extrinsics is for one sensor"):
+        graph(
+            model,
+            (),
+            scale__source=["range"],
+            scale__odometry="topic",
+            scale__extrinsics=[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0],
+        )
+
+
+def test_silent_odometry_is_reported(graph, tmp_path: Path) -> None:
+    model = write_constant_model(tmp_path / "model.onnx", relative(slope()))
+    outputs = ("inverse_depth/image",)
+    _, client = graph(model, outputs, scale__source=["motion"], scale__odometry="topic")
+    rig = Rig(client, {"scale/odometry": Odometry}, camera_info())
+    client.wait_for("inverse_depth/image", rig.shoot({}, picture=picture(0.0)))
+    client.spin_until(lambda: rig.scales and "no message on" in rig.scales[-1].status[0].message, "the reason")
+
+
+def test_set_scale_keeps_the_measured_scale_until_reset(graph, tmp_path: Path) -> None:
+    depth = slope()
+    model = write_constant_model(tmp_path / "model.onnx", relative(depth))
+    outputs = (DEPTH, "inverse_depth/image")
+    node, client = graph(model, outputs, scale__source=["point_cloud"], scale__hold=0.2)
+    refused = node._on_set_scale(Trigger.Request(), Trigger.Response())
+    assert not refused.success
+    assert "no scale has been measured" in refused.message
+    rig = Rig(client, {"scale/points": PointCloud2}, camera_info())
+    rig.depth(lambda: {"scale/points": cloud()})
+    fixed = node._on_set_scale(Trigger.Request(), Trigger.Response())
+    assert fixed.success
+    assert "until ~/reset_scale" in fixed.message
+    late = rig.shoot({}, step=5.0)
+    assert error(floats(client.wait_for(DEPTH, late)), depth) < 0.02
+    client.spin_until(lambda: rig.values()["state"] == "fixed", "the fixed scale")
+    node._on_reset_scale(Trigger.Request(), Trigger.Response())
+    count = len(client.received[DEPTH])
+    client.wait_for("inverse_depth/image", rig.shoot({}))
+    assert len(client.received[DEPTH]) == count
+    client.spin_until(lambda: rig.values()["state"] == "none", "no scale")
+
+
+def test_set_scale_without_sensors_names_the_parameters(graph, tmp_path: Path) -> None:
+    model = write_constant_model(tmp_path / "model.onnx", relative(slope()))
+    node, _ = graph(model, ())
+    response = node._on_set_scale(Trigger.Request(), Trigger.Response())
+    assert not response.success
+    assert "scale.a and scale.b" in response.message
+
+
+def test_lost_scale_can_be_marked_instead_of_stopping_depth(graph, tmp_path: Path) -> None:
+    depth = slope()
+    model = write_constant_model(tmp_path / "model.onnx", relative(depth))
+    _, client = graph(model, (DEPTH,), scale__source=["point_cloud"], scale__hold=0.2, scale__lost="mark")
+    rig = Rig(client, {"scale/points": PointCloud2}, camera_info())
+    rig.depth(lambda: {"scale/points": cloud()})
+    before = float(rig.values()["sigma"])
+    image = rig.shoot({}, step=1.0)
+    assert error(floats(client.wait_for(DEPTH, image)), depth) < 0.05
+    client.spin_until(lambda: rig.values()["state"] == "lost", "the mark")
+    assert rig.scales[-1].status[0].level != b"\x00"
+    assert float(rig.values()["sigma"]) > max(3 * before, 0.2)
