@@ -28,7 +28,7 @@ MAX_DELAY = 0.1
 RANGES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0, 30.0, 50.0, 80.0, math.inf)
 """Meters: the borders of the bins of distance."""
 MIN_COUNT = 10
-"""Fewest references that agree in a bin of distance."""
+"""Fewest references in a bin of distance."""
 _POOLED = 200
 """References of one frame in a fit of all frames, so that all weigh the same."""
 _QUANTILES = np.linspace(0.05, 0.95, 19)
@@ -121,11 +121,12 @@ class RangeBin:
     Attributes:
         nearest: meters.
         farthest: meters.
-        median: error of the depth of the frames' own fits, at the references that agree with them.
+        median: error of the depth of the frames' own fits.
         low: 16th percentile of that error.
         high: 84th percentile.
-        count: number of references that agree.
-        outliers: share of the references in this range that do not.
+        count: number of references.
+        outliers: share of them that do not agree with the fit. A large share means wrong references, or a model that is
+            wrong at this range.
     """
 
     nearest: float
@@ -231,11 +232,11 @@ def residuals_by_range(fits: Sequence[FrameFit]) -> list[RangeBin]:
     bins = []
     for nearest, farthest in itertools.pairwise(RANGES):
         inside = (depth >= nearest) & (depth < farthest)
-        agreeing = error[inside & agrees]
-        if len(agreeing) >= MIN_COUNT:
-            low, median, high = (float(value) for value in np.percentile(agreeing, (16, 50, 84)))
-            outliers = 1 - len(agreeing) / int(inside.sum())
-            bins.append(RangeBin(nearest, farthest, median, low, high, len(agreeing), outliers))
+        count = int(inside.sum())
+        if count >= MIN_COUNT:
+            low, median, high = (float(value) for value in np.percentile(error[inside], (16, 50, 84)))
+            outliers = 1 - float(agrees[inside].mean())
+            bins.append(RangeBin(nearest, farthest, median, low, high, count, outliers))
     return bins
 
 
