@@ -132,6 +132,7 @@ def run(args: argparse.Namespace) -> int:
         setup = Setup(
             str(recording),
             topics.image,
+            topics.depth_info,
             topics.imu,
             estimator,
             args.extrinsics,

@@ -16,9 +16,10 @@ from depth_anything_ros.api.estimator import Estimator
 from depth_anything_ros.geometry.transform import Transform
 from depth_anything_ros.scale.source_report import ADEQUATE, FEW, SourceReport
 
-REMAPPED = {"depth_image": "scale/depth/image_rect", "point_cloud": "scale/points"}
-REMAPPED |= {"laser_scan": "scale/scan", "range": "scale/range", "ground_plane": "scale/imu"}
-"""The depth node's topic of each source."""
+LONG = 10.0
+"""Seconds of a recording that shows how much a scale changes."""
+LAUNCHED = {"depth_image": "sensor_depth", "point_cloud": "points", "laser_scan": "scan", "range": "range"}
+"""The argument of depth.launch.py that names the topic of each source."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Setup:
     Attributes:
         recording: its name.
         image: topic of the images.
+        depth_info: topic of the depth image's camera_info, or None.
         imu: topic, or None.
         estimator: the model.
         extrinsics: given on the command line, x y z qx qy qz qw; None: from TF.
@@ -38,6 +40,7 @@ class Setup:
 
     recording: str
     image: str
+    depth_info: str | None
     imu: str | None
     estimator: Estimator
     extrinsics: Sequence[float] | None
@@ -113,13 +116,20 @@ def parameters_of(best: SourceReport, setup: Setup) -> str:
     if record.is_metric:
         head.append(f"# {record.name} predicts meters, so it needs no scale. {_capitalized(_pair_text(best, setup))}.")
         return "\n".join([*head, "/**:", "  ros__parameters:", "    scale:", "      focal_correction: true", ""])
-    remapped = setup.imu if best.name == "ground_plane" else best.topic
-    if remapped:
-        head.append(f"# Remap {REMAPPED[best.name]} to {remapped}.")
+    if not setup.is_fixed:
+        head.append(f"# Use: ros2 launch depth_anything_ros depth.launch.py {' '.join(_launch_arguments(best, setup))}")
     lines = [*head, "/**:", "  ros__parameters:", "    scale:"]
     lines += [f"      {line}" for line in ([] if setup.is_fixed else _source_lines(best, setup))]
     lines += [f"      {line}" for line in _pair_lines(best, setup)]
     return "\n".join([*lines, ""])
+
+
+def _launch_arguments(best: SourceReport, setup: Setup) -> list[str]:
+    topics = {"imu": setup.imu} if best.name == "ground_plane" else {LAUNCHED[best.name]: best.topic}
+    if best.name == "depth_image":
+        topics["sensor_depth_info"] = setup.depth_info
+    named = [f"{name}:={topic}" for name, topic in topics.items() if topic]
+    return [f"image:={setup.image.removesuffix('/compressed')}", *named, "params_file:=THIS FILE"]
 
 
 def _source_lines(best: SourceReport, setup: Setup) -> list[str]:
@@ -168,13 +178,13 @@ def spread_text(one: SourceReport) -> str:
     """Return how much the scale of a source changes over time, and whether a fixed pair is adequate."""
     assert one.pair is not None
     seconds = one.fits[-1].frame.time - one.fits[0].frame.time
-    spread = f"{one.pair.log_a_spread:.3f} in ln a, {100 * one.pair.depth_spread:.1f} % in depth"
-    text = f"{spread} over {seconds:.0f} s" if seconds >= 1 else spread
+    text = f"{one.pair.log_a_spread:.3f} in ln a, {100 * one.pair.depth_spread:.1f} % in depth over {seconds:.1f} s"
     if len(one.fits) < FEW:
         return f"{text}: too few frames to judge a fixed pair"
-    if one.allows_fixed_pair:
-        return f"{text}: a fixed pair is adequate for this view"
-    return f"{text}: too large for a fixed pair (at most {100 * ADEQUATE:.0f} %)"
+    if not one.allows_fixed_pair:
+        return f"{text}: too large for a fixed pair (at most {100 * ADEQUATE:.0f} %)"
+    short = "" if seconds >= LONG else ", as far as so short a recording tells"
+    return f"{text}: a fixed pair is adequate for this view{short}"
 
 
 def _range_text(part: Any) -> str:

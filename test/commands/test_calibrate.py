@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +222,38 @@ def test_metric_model_gets_its_factor(tmp_path):
     assert (pair["a"], pair["b"]) == (pytest.approx(1 / 0.8, rel=0.02), 0)
     assert parameters_in(tmp_path / "out") == {"focal_correction": True}
     assert "1.25" in (tmp_path / "out" / "calibration.yaml").read_text()
+
+
+def test_bag_of_ros_1_gives_the_same(network, tmp_path):
+    put_bag(tmp_path / "bag", camera_topics(1.0) | scan_topic(1.0) | static_transforms(laser=SCANNER))
+    command = "import sys; from rosbags.convert.cli import main; sys.exit(main())"
+    paths = ["--src", str(tmp_path / "bag"), "--dst", str(tmp_path / "ros_1.bag")]
+    subprocess.run([sys.executable, "-c", command, *paths], check=True)
+    for name in ("bag", "ros_1.bag"):
+        assert calibrate(tmp_path / name, "--model", network, "--output", tmp_path / f"{name}.out") == 0
+    first, second = (result_in(tmp_path / f"{name}.out") for name in ("bag", "ros_1.bag"))
+    assert first["sources"] == second["sources"]
+
+
+def test_second_run_replaces_the_first(network, tmp_path):
+    put_bag(tmp_path / "bag", camera_topics(0.6) | scan_topic(0.6) | static_transforms(laser=SCANNER))
+    options = ("--model", network, "--output", tmp_path / "out")
+    assert calibrate(tmp_path / "bag", *options, "--frames", 1) == 0
+    assert calibrate(tmp_path / "bag", *options, "--fixed") == 0
+    assert set(parameters_in(tmp_path / "out")) == {"a", "b"}
+    assert len(result_in(tmp_path / "out")["sources"]["laser_scan"]["each_frame"]) == 3
+
+
+def test_raw_image_is_rectified(network, tmp_path, capsys):
+    """The pictures are undistorted, so a lens that distorts them spoils the digits; only the geometry is checked."""
+    info = info_message(0)
+    info.d[:] = [-0.2, 0.05, 0.0, 0.0, 0.0]
+    topics = {"/camera/image_raw": camera_topics(0.6)[IMAGE], INFO: [(START, info)]} | scan_topic(0.6)
+    put_bag(tmp_path / "bag", topics | static_transforms(laser=SCANNER))
+    calibrate(tmp_path / "bag", "--model", network, "--output", tmp_path / "raw")
+    assert "/camera/image_raw counts as raw, because of its name and is rectified here" in capsys.readouterr().err
+    assert calibrate(tmp_path / "bag", "--model", network, "--rectified", "true", "--output", tmp_path / "out") == 0
+    assert result_in(tmp_path / "out")["sources"]["laser_scan"]["pair"]["a"] == pytest.approx(A, rel=0.03)
 
 
 def test_damaged_image_is_counted_and_the_rest_used(network, tmp_path, capsys):
