@@ -281,12 +281,12 @@ def _median(kind: ScaleKind, fits: Sequence[FrameFit]) -> tuple[float, float]:
 
 def _pooled(kind: ScaleKind, fits: Sequence[FrameFit]) -> tuple[float, float] | None:
     pixels, depths, sigmas, outputs = [], [], [], []
-    width = fits[0].frame.values.shape[1]
+    height, width = fits[0].frame.values.shape
     for number, one in enumerate(fits):
         inliers = np.flatnonzero(one.result.inliers)
         chosen = inliers[:: max(1, math.ceil(len(inliers) / _POOLED))]
-        # The frames lie side by side, so that no two share a block.
-        pixels.append(one.known.pixels[chosen] + (2 * width * number, 0))
+        # One frame below the other, so that no two share a block.
+        pixels.append(one.known.pixels[chosen] + (0, 2 * height * number))
         depths.append(one.known.depth[chosen])
         sigmas.append(one.known.sigma[chosen])
         outputs.append(one.result.outputs[chosen])

@@ -176,16 +176,17 @@ def test_parameters_load_in_the_node(moving, network, tmp_path):
         for name in ("source", "fixed"):
             arguments = ["--ros-args", "--params-file", str(tmp_path / name / "calibration.yaml")]
             node = Node(f"depth_{name}", context=context, cli_args=arguments)
-            loaded[name] = DepthParameters(node)
+            DepthParameters(node)  # declares and checks them
+            loaded[name] = {one: node.get_parameter(f"scale.{one}").value for one in ("source", "extrinsics", "a", "b")}
             node.destroy_node()
     finally:
         rclpy.shutdown(context=context)
-    assert loaded["source"].scale_sources == ("laser_scan",)
-    assert loaded["source"].extrinsics.translation == pytest.approx(SCANNER.translation)
-    assert math.isnan(loaded["source"].streams[""].scale_a)
-    assert loaded["fixed"].scale_sources == ()
-    assert loaded["fixed"].streams[""].scale_a == pytest.approx(A, rel=0.02)
-    assert loaded["fixed"].streams[""].scale_b == pytest.approx(B, abs=0.01)
+    assert list(loaded["source"]["source"]) == ["laser_scan"]
+    assert list(loaded["source"]["extrinsics"]) == pytest.approx(extrinsics, abs=1e-5)
+    assert math.isnan(loaded["source"]["a"])
+    assert list(loaded["fixed"]["source"]) == [""]
+    assert loaded["fixed"]["a"] == pytest.approx(A, rel=0.02)
+    assert loaded["fixed"]["b"] == pytest.approx(B, abs=0.01)
 
 
 def test_ground_gives_the_pair_with_gravity_from_the_imu(network, tmp_path):
