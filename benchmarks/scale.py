@@ -38,7 +38,14 @@ OPTIMUM = "affine optimum"
 Scores = dict[str, dict[str, list[float]]]
 
 
-def run(name: str, chosen: slice, network: Network, seeds: Sequence[int], methods: Mapping[str, Method]) -> Scores:
+def run(
+    name: str,
+    chosen: slice,
+    network: Network,
+    seeds: Sequence[int],
+    methods: Mapping[str, Method],
+    kinds: Sequence[str] = PATTERNS,
+) -> Scores:
     """Score every method on every pattern of a set's frames.
 
     Args:
@@ -47,12 +54,13 @@ def run(name: str, chosen: slice, network: Network, seeds: Sequence[int], method
         network: makes inverse depth.
         seeds: of patterns and noise.
         methods: by the name of the column.
+        kinds: patterns of references.
     """
-    scores: Scores = {kind: {column: [] for column in (OPTIMUM, *methods)} for kind in PATTERNS}
+    scores: Scores = {kind: {column: [] for column in (OPTIMUM, *methods)} for kind in kinds}
     for number, (image, truth) in enumerate(frames(name, chosen)):
         output, valid = network(image, truth, number), scored(truth)
         optimum = affine_optimum(output, truth)
-        for kind in PATTERNS:
+        for kind in kinds:
             for seed in seeds:
                 rng = np.random.default_rng(1000 * seed + number)
                 pixels = pattern(kind, valid, rng)

@@ -38,7 +38,10 @@ def test_fit_error_stays_small_with_outliers(count: int, outliers: float, bound:
     assert np.median(np.abs(errors(results)[:, 0])) < bound
 
 
-@pytest.mark.parametrize(("count", "outliers"), [(5, 0.0), (30, 0.0), (30, 0.3), (150, 0.0), (150, 0.3), (1000, 0.3)])
+@pytest.mark.parametrize(
+    ("count", "outliers"),
+    [(5, 0.0), (10, 0.3), (30, 0.0), (30, 0.3), (30, 0.6), (150, 0.0), (150, 0.3), (150, 0.6), (1000, 0.3)],
+)
 def test_covariance_is_honest(count: int, outliers: float) -> None:
     """Normalized squared error between 0.5 and 2, also where the network's errors are alike over whole objects."""
     results = fits(count, outliers)
