@@ -23,6 +23,8 @@ MIN_OFFSET = 0.015
 """Seconds: the smallest offset that is reported."""
 MIN_CONTRAST = 0.03
 """Smallest relative change of the agreement over all offsets; below, the scene shows no offset."""
+BLIND = 0.02
+"""Seconds: standard deviation above which the check says nothing."""
 SURE = 3.0
 """Standard deviations at which an offset counts as seen."""
 _PARTS = 6
@@ -75,10 +77,13 @@ def check_clock(kind: ScaleKind, fits: Sequence[FrameFit], measurements: Sequenc
     zero, minimum = float(np.interp(0.0, _LAGS, total)), float(np.interp(late, _LAGS, total))
     gain = (zero - minimum) / max(zero, 1e-9)
     if (total.max() - minimum) / max(minimum, 1e-9) < MIN_CONTRAST:
-        text = "no offset can be seen: the view hardly changes, or the model is too coarse; turn the camera to and fro"
+        text = "cannot be told: the view hardly changes, or the model is too coarse; turn the camera to and fro"
         return ClockCheck(late, sigma, gain, False, text)
     if gain < MIN_GAIN or abs(late) < max(MIN_OFFSET, SURE * sigma):
-        return ClockCheck(late, sigma, gain, False, f"no offset seen ({late:+.3f} ± {sigma:.3f} s)")
+        text = f"no offset seen ({late:+.3f} ± {sigma:.3f} s)"
+        if sigma > BLIND:
+            text = f"cannot be told: turn the camera to and fro, or use a finer model ({late:+.3f} ± {sigma:.3f} s)"
+        return ClockCheck(late, sigma, gain, False, text)
     at_least = "at least " if abs(late) > MAX_OFFSET - 0.01 else ""
     text = (
         f"the stamps are {at_least}{abs(late):.3f} ± {sigma:.3f} s too {'late' if late > 0 else 'early'}: correct them "

@@ -26,7 +26,7 @@ MIN_ROTATION = 0.3
 MIN_SIGMA = 0.05
 """Degrees: smallest standard deviation of an angle."""
 BLIND = 1.0
-"""Degrees: standard deviation of every angle above which the check says nothing."""
+"""Degrees: standard deviation of most angles above which the check says nothing."""
 SURE = 3.0
 """Standard deviations at which a rotation counts as seen."""
 _FRAMES = 20
@@ -97,7 +97,7 @@ def check_extrinsics(kind: ScaleKind, fits: Sequence[FrameFit]) -> ExtrinsicsChe
     if not any(is_sure):
         angles = _angles(found, errors, [True] * 3)
         text = f"no rotation seen ({angles})"
-        if min(errors) > BLIND:
+        if sorted(errors)[1] > BLIND:  # a planar scan leaves one angle open
             text = f"cannot be told: the view is too plain, or the model's shape too coarse ({angles})"
         return ExtrinsicsCheck(found, errors, gain, False, text)
     if max(map(abs, steps)) >= _LIMIT:
