@@ -257,6 +257,29 @@ def test_raw_image_is_rectified(network, tmp_path, capsys):
     assert result_in(tmp_path / "out")["sources"]["laser_scan"]["pair"]["a"] == pytest.approx(A, rel=0.03)
 
 
+def sonar(time: float) -> Any:
+    return stamped("Range", time, "sonar", 0, 0.1, 0.1, 20.0, float(scan_ranges(time, SCANNER, np.zeros(1))[0]), 0.0)
+
+
+def test_range_sensor_tells_a_and_is_not_checked(network, tmp_path):
+    put_bag(tmp_path / "bag", camera_topics(1.0) | {"/sonar": every(1.0, 10, sonar)} | static_transforms(sonar=SCANNER))
+    assert calibrate(tmp_path / "bag", "--model", network, "--output", tmp_path / "out") == 0
+    found = result_in(tmp_path / "out")["sources"]["range"]
+    assert found["frames_with_scale"] == 5
+    assert found["uncertainty"] > 0.05
+    assert found["clock"]["text"] == "not checked: one distance cannot show it"
+    assert parameters_in(tmp_path / "out") == {"source": ["range"]}
+
+
+def test_source_without_scale_is_named_and_the_other_used(network, tmp_path, capsys):
+    topics = camera_topics(1.0) | scan_topic(1.0) | {"/sonar": every(1.0, 10, sonar)}
+    put_bag(tmp_path / "bag", topics | static_transforms(laser=SCANNER))
+    assert calibrate(tmp_path / "bag", "--model", network, "--output", tmp_path / "out") == 1
+    assert "no scale from range" in capsys.readouterr().err
+    assert list(result_in(tmp_path / "out")["sources"]["range"]["refused"].values()) == [5]
+    assert parameters_in(tmp_path / "out") == {"source": ["laser_scan"]}
+
+
 def test_damaged_image_is_counted_and_the_rest_used(network, tmp_path, capsys):
     topics = camera_topics(1.0) | scan_topic(1.0) | static_transforms(laser=SCANNER)
     message = topics[IMAGE][2][1]
