@@ -5,6 +5,7 @@ The motion comes from odometry, or from the images themselves.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ STRIDE = 8
 """Every so many rows and columns of the depth map become points."""
 SURFACE_SIGMA = 0.02
 """Relative standard deviation of a carried point."""
+MAX_DEPTH = 1000.0
+"""Meters. Farther points do not move in the image."""
 MIN_OVERLAP = 0.5
 """Share of the points that must still be visible; below it, the current frame becomes the keyframe."""
 
@@ -43,44 +46,42 @@ class CarriedView:
     odometry_sigma: float
 
 
-@dataclass(frozen=True)
 class Keyframe:
-    """The points of a frame whose scale was measured.
+    """The depth of a frame whose scale was measured.
 
-    Attributes:
-        points: float64 (N, 3), meters in a fixed frame.
-        pose: from the camera's optical frame to that fixed frame.
-        time: seconds.
+    Its points are computed when they are first needed: most frames are replaced before.
+
+    Args:
+        log_depth: float32 (h, w), ln Z at every ``stride``-th pixel, the first one at ``stride`` // 2.
+        stride: pixels of the depth map to one of ``log_depth``.
+        camera: the camera of the depth map.
+        pose: from the camera's optical frame to a fixed frame.
         sigma: relative standard deviation that all depths share.
-        references: number of references that the points give in their own frame.
     """
 
-    points: np.ndarray
-    pose: Transform
-    time: float
-    sigma: float
-    references: int
+    def __init__(self, log_depth: np.ndarray, stride: int, camera: Camera, pose: Transform, sigma: float) -> None:
+        self._log_depth, self._stride, self._camera = log_depth, stride, camera
+        self._pose, self._sigma = pose, sigma
 
-    @staticmethod
-    def of(log_depth: np.ndarray, stride: int, camera: Camera, pose: Transform, time: float, sigma: float) -> Keyframe:
-        """Return a keyframe.
+    @functools.cached_property
+    def _points(self) -> np.ndarray:
+        """The points in the fixed frame, float64 (N, 3)."""
+        return self._pose.apply(self._own_points)
 
-        Args:
-            log_depth: float32 (h, w), ln Z at every ``stride``-th pixel, the first one at ``stride`` // 2.
-            stride: pixels of the depth map to one of ``log_depth``.
-            camera: the camera of the depth map.
-            pose: from the camera's optical frame to a fixed frame.
-            time: seconds.
-            sigma: relative standard deviation that all depths share.
-        """
-        step = max(STRIDE // stride, 1)
-        z = np.exp(log_depth[::step, ::step].astype(np.float64)).reshape(-1)
-        rows, columns = (stride // 2 + stride * np.arange(0, side, step) for side in log_depth.shape)
+    @functools.cached_property
+    def _own_points(self) -> np.ndarray:
+        step = max(STRIDE // self._stride, 1)
+        z = np.exp(self._log_depth[::step, ::step].astype(np.float64)).reshape(-1)
+        first = self._stride // 2
+        rows, columns = (first + self._stride * np.arange(0, side, step) for side in self._log_depth.shape)
         pixels = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
-        known = np.isfinite(z) & (z < 1000)
-        points = camera.back_project(pixels[known], z[known])
-        count = len(from_points(points, camera))
-        return Keyframe(pose.apply(points), pose, time, sigma, count)
+        known = np.isfinite(z) & (z < MAX_DEPTH)
+        return self._camera.back_project(pixels[known], z[known])
+
+    @functools.cached_property
+    def _count(self) -> int:
+        """Number of references that the points give in their own frame."""
+        return len(from_points(self._own_points, self._camera))
 
     def seen_from(self, camera: Camera, pose: Transform, time: float, odometry_sigma: float) -> References:
         """Return the points as references of a later frame.
@@ -91,11 +92,11 @@ class Keyframe:
             time: seconds.
             odometry_sigma: relative standard deviation of the distance that odometry reports.
         """
-        known = from_points(pose.inverse().apply(self.points), camera, SURFACE_SIGMA, 0.0, time, "odometry")
+        known = from_points(pose.inverse().apply(self._points), camera, SURFACE_SIGMA, 0.0, time, "odometry")
         if not len(known):
             return known
-        traveled = float(np.linalg.norm(pose.translation - self.pose.translation))
-        common = math.hypot(self.sigma, odometry_sigma * traveled / float(np.median(known.depth)))
+        traveled = float(np.linalg.norm(pose.translation - self._pose.translation))
+        common = math.hypot(self._sigma, odometry_sigma * traveled / float(np.median(known.depth)))
         return References(known.pixels, known.depth, known.sigma, known.is_bound, common, time, known.source)
 
     def overlap(self, known: References) -> float:
@@ -104,7 +105,7 @@ class Keyframe:
         Args:
             known: from `seen_from`.
         """
-        return len(known) / max(self.references, 1)
+        return len(known) / max(self._count, 1)
 
 
 class DepthCarrier:
@@ -160,5 +161,5 @@ class DepthCarrier:
             if view.gray is None:
                 return
             pose = Transform.identity() if is_measured or self._pose is None else self._pose
-            self._visual = VisualOdometry(view.camera, view.gray, np.exp(log_depth), stride, pose)
-        self._keyframe = Keyframe.of(log_depth, stride, view.camera, pose, view.time, sigma)
+            self._visual = VisualOdometry(view.camera, view.gray, log_depth, stride, pose)
+        self._keyframe = Keyframe(log_depth, stride, view.camera, pose, sigma)

@@ -40,6 +40,8 @@ MIN_SPAN = 0.2
 """Relative range of the network's output at the references, below which they tell one distance, and nothing about b."""
 FROZEN_SIGMA = 1e-3
 """Standard deviation of b in a fit to references at one distance: as good as fixed."""
+LINEAR = 0.1
+"""Relative change of depth up to which a fit corrects the state in one linear step; beyond, it is fitted again."""
 DISPUTE_SECONDS = 5.0
 """How long a disagreement between measurements remains in the published error."""
 
@@ -167,7 +169,8 @@ class ScaleTracker:
         """
         x, width = sample(values, known.pixels, self._kind.sign < 0), values.shape[1]
         is_frozen = self._kind.has_shift and self.state is not None and not _tells_shift(x[~known.is_bound])
-        measured = fit_samples(self._kind, x, width, known, self._measurement_prior(is_frozen))
+        measurement_prior = self._measurement_prior(is_frozen)
+        measured = fit_samples(self._kind, x, width, known, measurement_prior)
         if isinstance(measured, Refusal):
             self.problem = measured.reason
             return measured
@@ -179,17 +182,24 @@ class ScaleTracker:
         difference = np.array([measured.log_a - state.log_a, measured.b - state.b])
         spread = prior + measured.covariance + self._own_covariance(measured, known, shared, is_frozen)
         spread += shared**2 * common_covariance(state.b)
-        fused: ScaleFit | Refusal = Refusal("")
-        if float(difference @ np.linalg.pinv(spread) @ difference) <= GATE:
-            fused = fit_samples(self._kind, x, width, known, self._state_prior(state, prior, is_frozen))
-        if isinstance(fused, Refusal):
-            self._dispute_with(state, measured, difference)
-            self.problem = f"{known.source} disagrees with the scale so far; waiting for a second measurement"
-            return Refusal(self.problem)
-        fused = self._fuse(state, prior, fused, known, shared, is_frozen)
+        if float(difference @ np.linalg.pinv(spread) @ difference) > GATE:
+            return self._dispute_with(state, measured, difference, known)
+        fused = self._fuse(state, prior, measured, measurement_prior, known, shared, is_frozen)
+        if self._differ(fused, measured, x):  # too far for a linear update
+            state_prior = self._state_prior(state, prior, is_frozen)
+            again = fit_samples(self._kind, x, width, known, state_prior)
+            if isinstance(again, Refusal):
+                return self._dispute_with(state, measured, difference, known)
+            fused = self._fuse(state, prior, again, state_prior, known, shared, is_frozen)
         if is_frozen:  # nothing was learned about b: its error stays
             fused = replace(fused, covariance=fused.covariance + np.diag([0.0, state.covariance[1, 1]]))
         return self._accept(fused, known)
+
+    def _differ(self, one: ScaleFit, other: ScaleFit, x: np.ndarray) -> bool:
+        """Return whether two scales differ by more than `LINEAR` somewhere in the middle of the references."""
+        usual = np.array(_usual(x))
+        difference = log_depth(self._kind, usual, one.log_a, one.b) - log_depth(self._kind, usual, other.log_a, other.b)
+        return bool(np.abs(difference).max() > LINEAR)
 
     def _first(self, measured: ScaleFit, known: References) -> ScaleFit:
         """Return the first measurement with the errors that all of its depths share."""
@@ -215,40 +225,54 @@ class ScaleTracker:
     def _fuse(
         self,
         state: ScaleState,
-        prior: np.ndarray,
+        covariance: np.ndarray,
         fitted: ScaleFit,
+        fit_prior: Prior,
         known: References,
         shared: float,
         is_frozen: bool,
     ) -> ScaleFit:
-        """Return the fit, weighted by the errors that all of its references share, against the state.
+        """Return the state, corrected by a fit that is weighted by the errors that all of its references share.
+
+        Its residuals are those that would be left without these errors: they are no error of the network.
 
         Args:
             state: the state before.
-            prior: its covariance (2, 2), without what it shares with the measurement.
-            fitted: the references with the state as prior, as if their errors were independent.
+            covariance: of the state (2, 2), without what it shares with the measurement.
+            fitted: a fit of the references.
+            fit_prior: the prior of that fit.
             known: the references.
             shared: relative standard deviation of the error that both have.
             is_frozen: whether the shift stays as it was.
         """
         own = self._own_covariance(fitted, known, shared, is_frozen)
-        common_sigma = max(shared, self._common_floor(known))
-        if is_frozen or not self._kind.has_shift:  # one number: ln a
-            variance = 1 / max(float(fitted.information[0, 0]), 1e-12) + own[0, 0]
-            gain = prior[0, 0] / (prior[0, 0] + variance)
-            alone = prior[0, 0] / (prior[0, 0] + variance - own[0, 0])  # the gain of the fit
-            log_a = state.log_a + (fitted.log_a - state.log_a) * gain / max(alone, 1e-12)
-            covariance = np.diag([(1 - gain) * prior[0, 0], fitted.covariance[1, 1]])
-            return replace(fitted, log_a=log_a, covariance=covariance, common_sigma=common_sigma)
-        # The references alone: information and information vector, then both reduced by their own common errors.
-        before = np.linalg.inv(prior + np.diag([1e-12, 1e-12]))
-        mean, theta = np.array([state.log_a, state.b]), np.array([fitted.log_a, fitted.b])
-        alone_vector = (fitted.information + before) @ theta - before @ mean
-        reduce = np.linalg.inv(np.eye(2) + fitted.information @ own)
-        covariance = np.linalg.inv(before + reduce @ fitted.information)
-        log_a, b = covariance @ (before @ mean + reduce @ alone_vector)
-        covariance = (covariance + covariance.T) / 2
-        return replace(fitted, log_a=float(log_a), b=float(b), covariance=covariance, common_sigma=common_sigma)
+        before, mean = np.linalg.inv(covariance + np.diag([1e-12, 1e-12])), np.array([state.log_a, state.b])
+        information = fitted.information
+        if is_frozen or not self._kind.has_shift:  # the references tell ln a alone
+            information = np.diag([information[0, 0], 0.0])
+            before = np.diag([1 / covariance[0, 0], 1e12])
+            own = np.diag([own[0, 0], 0.0])
+        # What the references tell without the prior of their fit: an information matrix and vector.
+        theta, prior_mean = np.array([fitted.log_a, fitted.b]), np.array([fit_prior.log_a, fit_prior.b])
+        prior_information = fit_prior.information
+        if is_frozen or not self._kind.has_shift:
+            prior_information = np.diag([prior_information[0, 0], 0.0])
+        vector = (information + prior_information) @ theta - prior_information @ prior_mean
+        ideal = np.linalg.solve(before + information, before @ mean + vector)
+        reduced = np.linalg.inv(np.eye(2) + information @ own)
+        after = np.linalg.inv(before + reduced @ information)
+        log_a, b = after @ (before @ mean + reduced @ vector)
+        residuals = np.full(len(known), np.nan)
+        seen = np.isfinite(fitted.residuals)
+        residuals[seen] = np.log(known.depth[seen]) - log_depth(self._kind, fitted.outputs[seen], *ideal)
+        return replace(
+            fitted,
+            log_a=float(log_a),
+            b=float(b),
+            covariance=(after + after.T) / 2,
+            common_sigma=max(shared, self._common_floor(known)),
+            residuals=residuals,
+        )
 
     def _common_floor(self, known: References) -> float:
         """Return the relative error that remains if all sources are averaged for ever."""
@@ -296,7 +320,9 @@ class ScaleTracker:
         )
         return measured
 
-    def _dispute_with(self, state: ScaleState, measured: ScaleFit, difference: np.ndarray) -> None:
+    def _dispute_with(
+        self, state: ScaleState, measured: ScaleFit, difference: np.ndarray, known: References
+    ) -> Refusal:
         """Let the state's error include the measurement that disagrees: either may be wrong."""
         ours = float(log_depth(self._kind, measured.typical, state.log_a, state.b))
         theirs = float(log_depth(self._kind, measured.typical, measured.log_a, measured.b))
@@ -304,6 +330,8 @@ class ScaleTracker:
         covariance = state.covariance + np.outer(difference, difference) / 9
         common = math.hypot(state.common_sigma, self._dispute)
         self.state = replace(state, covariance=covariance, common_sigma=common)
+        self.problem = f"{known.source} disagrees with the scale so far; waiting for a second measurement"
+        return Refusal(self.problem)
 
     def _dispute_at(self, time: float) -> float:
         return self._dispute * math.exp(-max(time - self._disputed, 0.0) / DISPUTE_SECONDS)
@@ -311,8 +339,13 @@ class ScaleTracker:
 
 def _tells_shift(x: np.ndarray) -> bool:
     """Return whether references with these outputs of the network lie at different distances."""
-    x = x[np.isfinite(x)]
-    if len(x) < 3:
-        return False
-    low, middle, high = np.quantile(x, (0.1, 0.5, 0.9))
+    low, middle, high = _usual(x)
     return bool(high - low > MIN_SPAN * abs(middle))
+
+
+def _usual(x: np.ndarray) -> tuple[float, float, float]:
+    """Return what a tenth, half and nine tenths of the values lie below; zeros for fewer than three."""
+    x = np.sort(x[np.isfinite(x)])  # faster than `np.quantile`
+    if len(x) < 3:
+        return 0.0, 0.0, 0.0
+    return float(x[len(x) // 10]), float(x[len(x) // 2]), float(x[len(x) * 9 // 10])

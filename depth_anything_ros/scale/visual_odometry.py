@@ -13,9 +13,9 @@ from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.transform import Transform
 from depth_anything_ros.scale.feature_tracks import find_features, track_features
 
-FEATURES = 200
+FEATURES = 120
 """Features to track."""
-SPACING = 16
+SPACING = 20
 """Pixels between them, at least."""
 MIN_FEATURES = 12
 """Fewer give no motion."""
@@ -31,14 +31,14 @@ class VisualOdometry:
     Args:
         camera: of the images.
         gray: uint8 (H, W), the image.
-        depth: float (h, w), meters, at every ``stride``-th pixel from ``stride`` // 2 on.
-        stride: pixels of the image to one of ``depth``.
+        log_depth: float32 (h, w), ln Z at every ``stride``-th pixel, the first one at ``stride`` // 2.
+        stride: pixels of the image to one of ``log_depth``.
         pose: from the camera's optical frame to a fixed frame.
     """
 
-    def __init__(self, camera: Camera, gray: np.ndarray, depth: np.ndarray, stride: int, pose: Transform) -> None:
+    def __init__(self, camera: Camera, gray: np.ndarray, log_depth: np.ndarray, stride: int, pose: Transform) -> None:
         self._camera, self._latest, self._pose = camera, gray, pose
-        self._depth: np.ndarray | None = depth
+        self._log_depth: np.ndarray | None = log_depth
         self._stride = stride
         self._pixels, self._points, self._count = np.zeros((0, 2), np.float32), np.zeros((0, 3)), 0
 
@@ -76,13 +76,13 @@ class VisualOdometry:
 
     def _find(self) -> None:
         """Find the features of the first image, once they are needed."""
-        depth, self._depth = self._depth, None
-        if depth is None:
+        log_depth, self._log_depth = self._log_depth, None
+        if log_depth is None:
             return
         pixels = find_features(self._latest, FEATURES, SPACING)
         index = np.rint((pixels - self._stride // 2) / self._stride).astype(np.intp)
-        columns, rows = np.clip(index[:, 0], 0, depth.shape[1] - 1), np.clip(index[:, 1], 0, depth.shape[0] - 1)
-        z = depth[rows, columns].astype(np.float64)
+        columns, rows = np.clip(index[:, 0], 0, log_depth.shape[1] - 1), np.clip(index[:, 1], 0, log_depth.shape[0] - 1)
+        z = np.exp(log_depth[rows, columns].astype(np.float64))
         known = np.isfinite(z) & (z < 1000)
         self._pixels, self._count = pixels[known], int(known.sum())
         self._points = self._pose.apply(self._camera.back_project(pixels[known].astype(np.float64), z[known]))
