@@ -1,0 +1,108 @@
+"""TF brings measurements into the camera's frame, and tells the camera's motion, with the real tf2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+pytest.importorskip("tf2_ros", reason="tf2_ros is not installed")
+pytest.importorskip("onnx", reason="the test models are written with onnx")
+
+from depth_node_graph import (
+    node_and_client,  # noqa: F401 - the fixture `graph`
+    private_context,  # noqa: F401 - the fixture `context`
+)
+from geometry_msgs.msg import TransformStamped
+from known_models import write_constant_model
+from scale_rig import DEPTH, FRAME, Rig, cloud_of, error, points_of_room, relative, room
+from sensor_msgs.msg import PointCloud2
+from tf2_ros import StaticTransformBroadcaster, TransformBroadcaster
+
+from depth_anything_ros.geometry.transform import Transform
+from depth_anything_ros.ros.io.odometry import TfOdometry
+from depth_anything_ros.ros.io.transforms import TransformError
+
+LIDAR = Transform.from_quaternion([0.5, -0.5, 0.5, -0.5], [0.1, 0.2, -0.05])
+"""From the camera's optical frame to a lidar's, with x forward."""
+
+
+def transform(parent: str, child: str, pose: Transform, seconds: float = 0.0) -> TransformStamped:
+    """Return the pose of a frame in its parent; its rotation must be that of `LIDAR` or none."""
+    message = TransformStamped(child_frame_id=child)
+    message.header.frame_id = parent
+    message.header.stamp.sec, message.header.stamp.nanosec = divmod(round(1e9 * seconds), 10**9)
+    for axis, value in zip("xyz", pose.translation, strict=True):
+        setattr(message.transform.translation, axis, float(value))
+    turned = not np.allclose(pose.rotation, np.eye(3))
+    quaternion = (0.5, -0.5, 0.5, -0.5) if turned else (0.0, 0.0, 0.0, 1.0)
+    for axis, value in zip("xyzw", quaternion, strict=True):
+        setattr(message.transform.rotation, axis, value)
+    return message
+
+
+def test_tf_brings_a_cloud_into_the_camera_and_a_gap_is_reported(graph, tmp_path: Path) -> None:
+    depth = room()
+    model = write_constant_model(tmp_path / "model.onnx", relative(depth))
+    outputs = (DEPTH, "inverse_depth/image")
+    _, client = graph(model, outputs, scale__source=["point_cloud"])
+    rig = Rig(client, {"scale/points": PointCloud2})
+
+    def cloud() -> PointCloud2:
+        message = cloud_of(LIDAR.apply(points_of_room(depth)))
+        message.header.frame_id = "lidar"
+        return message
+
+    image = rig.shoot({"scale/points": cloud()})
+    client.wait_for("inverse_depth/image", image)
+    client.spin_until(
+        lambda: rig.scales and "no transform from lidar to" in rig.scales[-1].status[0].message, "the gap"
+    )
+    assert client.received[DEPTH] == []
+    broadcaster = StaticTransformBroadcaster(client)
+    broadcaster.sendTransform(transform(FRAME, "lidar", LIDAR.inverse()))
+    found = rig.depth(lambda: {"scale/points": cloud()})
+    assert error(found, depth) < 0.02
+
+
+def test_tf_tells_the_pose_of_the_camera_and_extrapolates_a_little(graph, tmp_path: Path) -> None:
+    model = write_constant_model(tmp_path / "model.onnx", relative(room()))
+    node, client = graph(model, (DEPTH,), scale__source=["motion"], scale__odometry="tf")
+    broadcaster = TransformBroadcaster(client)
+    odometry = TfOdometry(node._transforms, "odom")
+    odometry.set_open(True)
+    header = rig_header(100.0)
+    with pytest.raises(TransformError, match="no transform from"):
+        odometry.pose(header)
+
+    def has_arrived() -> bool:
+        for number in range(5):
+            moved = Transform(np.eye(3), np.array([0.1 * number, 0.0, 0.0]))
+            broadcaster.sendTransform(transform("odom", FRAME, moved, 99.8 + 0.1 * number))
+        client.spin_once()
+        return _translation(odometry, 100.2) == pytest.approx(0.4)
+
+    client.spin_until(has_arrived, "the last pose")
+    assert odometry.pose(header).translation[0] == pytest.approx(0.2)
+    assert odometry.pose(rig_header(100.05)).translation[0] == pytest.approx(0.25)
+    assert odometry.pose(rig_header(100.25)).translation[0] == pytest.approx(0.45)
+    with pytest.raises(TransformError, match="older than the image"):
+        odometry.pose(rig_header(101.0))
+    node._transforms.reset()
+    with pytest.raises(TransformError):
+        odometry.pose(header)
+
+
+def rig_header(seconds: float):
+    header = transform("", "", Transform.identity(), seconds).header
+    header.frame_id = FRAME
+    return header
+
+
+def _translation(odometry: TfOdometry, seconds: float) -> float | None:
+    try:
+        return float(odometry.pose(rig_header(seconds)).translation[0])
+    except TransformError:
+        return None
