@@ -30,15 +30,13 @@ LIDAR = Transform.from_quaternion([0.5, -0.5, 0.5, -0.5], [0.1, 0.2, -0.05])
 
 
 def transform(parent: str, child: str, pose: Transform, seconds: float = 0.0) -> TransformStamped:
-    """Return the pose of a frame in its parent; its rotation must be that of `LIDAR` or none."""
+    """Return the message of a frame's pose in its parent."""
     message = TransformStamped(child_frame_id=child)
     message.header.frame_id = parent
     message.header.stamp.sec, message.header.stamp.nanosec = divmod(round(1e9 * seconds), 10**9)
     for axis, value in zip("xyz", pose.translation, strict=True):
         setattr(message.transform.translation, axis, float(value))
-    turned = not np.allclose(pose.rotation, np.eye(3))
-    quaternion = (0.5, -0.5, 0.5, -0.5) if turned else (0.0, 0.0, 0.0, 1.0)
-    for axis, value in zip("xyzw", quaternion, strict=True):
+    for axis, value in zip("xyzw", pose.quaternion, strict=True):
         setattr(message.transform.rotation, axis, value)
     return message
 
