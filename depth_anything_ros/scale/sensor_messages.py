@@ -5,6 +5,7 @@ A message is any object with the fields of its type in sensor_msgs, from rclpy o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +15,14 @@ from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.transform import Transform
 from depth_anything_ros.scale.range_cone import from_range
 from depth_anything_ros.scale.references import References
-from depth_anything_ros.scale.sensor_points import from_depth_image, from_points, from_scan
+from depth_anything_ros.scale.sensor_points import deskew, from_depth_image, from_points, from_scan
 
-_FLOATS = {7: "f4", 8: "f8"}
-"""By PointField.FLOAT32 and FLOAT64."""
+_FORMATS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
+"""By the datatypes of PointField."""
+TIME_FIELDS = ("t", "time", "timestamp", "time_stamp", "offset_time")
+"""Fields with the time of a point."""
+LONGEST_SCAN = 1.0
+"""Seconds; longer times are no time within a scan."""
 
 
 class SensorMessageError(ValueError):
@@ -44,18 +49,28 @@ def seconds_of(header: Any) -> float:
     return header.stamp.sec + 1e-9 * header.stamp.nanosec
 
 
-def cloud_references(cloud: Any, transform: Transform, view: View) -> References:
+def cloud_references(
+    cloud: Any, transform: Transform, view: View, motion: Callable[[float], Transform | None] | None = None
+) -> References:
     """Return references from a sensor_msgs/PointCloud2.
 
     Args:
         cloud: the message.
-        transform: from its frame to the camera's optical frame.
+        transform: from its frame, at the time of its stamp, to the camera's optical frame.
         view: the camera's frame.
+        motion: returns the sensor's motion, from its frame some seconds after the stamp to that at the stamp; None if
+            it is unknown. With it, a cloud with a time for each point is corrected for the motion during the scan.
 
     Raises:
         SensorMessageError: the message cannot be used.
     """
-    return from_points(transform.apply(points_of(cloud)), view.camera, time=seconds_of(cloud.header))
+    points, times = points_of(cloud), None if motion is None else times_of(cloud)
+    if motion is not None and times is not None:
+        last = times[np.argmax(np.abs(times))]
+        moved = motion(float(last))
+        if moved is not None:
+            points = deskew(points, times / last, moved, 1.0)
+    return from_points(transform.apply(points), view.camera, time=seconds_of(cloud.header))
 
 
 def depth_references(image: Any, depth_camera: Camera, transform: Transform, view: View) -> References:
@@ -100,18 +115,41 @@ def points_of(cloud: Any) -> np.ndarray:
     Raises:
         SensorMessageError: it has no x, y and z as floats, or too few bytes.
     """
-    order = ">" if cloud.is_bigendian else "<"
-    fields = {field.name: field for field in cloud.fields}
-    try:
-        formats = [order + _FLOATS[fields[name].datatype] for name in "xyz"]
-        offsets = [fields[name].offset for name in "xyz"]
-    except KeyError as error:
-        raise SensorMessageError(f"the cloud has no field x, y and z of floats, but {', '.join(fields)}") from error
+    kinds = {field.name: field.datatype for field in cloud.fields}
+    if any(_FORMATS.get(kinds.get(name, 0), "")[:1] != "f" for name in "xyz"):
+        raise SensorMessageError(f"the cloud has no field x, y and z of floats, but {', '.join(kinds)}")
+    return np.stack([_field(cloud, name) for name in "xyz"], axis=1)
+
+
+def times_of(cloud: Any) -> np.ndarray | None:
+    """Return the time of each point in seconds after the cloud's stamp, float64 (N,); None if the cloud has no times.
+
+    Integers are nanoseconds, floats are seconds, as drivers of Ouster, Velodyne, Hesai, Livox and RoboSense write them.
+    They may also be counted from the same zero as the stamp.
+    """
+    kinds = {field.name: field.datatype for field in cloud.fields}
+    name = next((name for name in TIME_FIELDS if kinds.get(name) in _FORMATS), None)
+    if name is None:
+        return None
+    times = _field(cloud, name)
+    if _FORMATS[kinds[name]][0] != "f" or np.abs(times).max(initial=0.0) > 1e12:
+        times = times * 1e-9
+    if np.abs(times).max(initial=0.0) > LONGEST_SCAN:
+        times = times - seconds_of(cloud.header)
+    longest = np.abs(times).max(initial=0.0)
+    return times if np.isfinite(longest) and 0 < longest <= LONGEST_SCAN else None
+
+
+def _field(cloud: Any, name: str) -> np.ndarray:
+    """Return one field of all points, float64 (N,)."""
     if len(cloud.data) < cloud.height * cloud.row_step or cloud.row_step < cloud.width * cloud.point_step:
         raise SensorMessageError(f"the cloud has {len(cloud.data)} bytes, fewer than its size says")
-    layout = np.dtype({"names": list("xyz"), "formats": formats, "offsets": offsets, "itemsize": cloud.point_step})
-    rows = np.ndarray((cloud.height, cloud.width), layout, cloud.data, 0, (cloud.row_step, cloud.point_step))
-    return np.stack([rows[name].astype(np.float64).ravel() for name in "xyz"], axis=1)
+    field = next(field for field in cloud.fields if field.name == name)
+    kind = np.dtype((">" if cloud.is_bigendian else "<") + _FORMATS[field.datatype])
+    if field.offset + kind.itemsize > cloud.point_step:
+        raise SensorMessageError(f"the cloud's field {name} lies outside of its points")
+    steps = (cloud.row_step, cloud.point_step)
+    return np.ndarray((cloud.height, cloud.width), kind, cloud.data, field.offset, steps).astype(np.float64).ravel()
 
 
 def depth_of(image: Any) -> np.ndarray:

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.subscription import Subscription
+from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image, Imu, LaserScan, PointCloud2, Range
 from std_msgs.msg import Header
 
@@ -211,6 +213,20 @@ class ScaleSources:
             return Transform.identity()
         return frame.pose.inverse() @ then
 
+    def _sensor_motion(self, sensor: Header, seconds: float) -> Transform | None:
+        """Return the motion of a sensor, from its frame some seconds after a message to that at the message."""
+        frame = self._frame
+        if self._odometry is None or frame is None:
+            return None
+        end = Time.from_msg(sensor.stamp) + Duration(seconds=seconds)
+        try:
+            start = self._odometry.pose(Header(stamp=sensor.stamp, frame_id=frame.header.frame_id))
+            later = self._odometry.pose(Header(stamp=end.to_msg(), frame_id=frame.header.frame_id))
+            to_camera = self._transforms.to_camera(sensor, frame.header)
+        except LookupError:
+            return None
+        return to_camera.inverse() @ start.inverse() @ later @ to_camera
+
     def _on_depth_info(self, info: CameraInfo) -> None:
         self._depth_info = info
 
@@ -225,7 +241,10 @@ class ScaleSources:
         self._add("depth_image", image.header, convert)
 
     def _on_points(self, cloud: PointCloud2) -> None:
-        self._add("point_cloud", cloud.header, functools.partial(cloud_references, cloud))
+        def convert(transform: Transform, view: View) -> References:
+            return cloud_references(cloud, transform, view, functools.partial(self._sensor_motion, cloud.header))
+
+        self._add("point_cloud", cloud.header, convert)
 
     def _on_scan(self, scan: LaserScan) -> None:
         self._add("laser_scan", scan.header, functools.partial(scan_references, scan))
