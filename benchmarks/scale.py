@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -29,10 +30,13 @@ from scale_frames import (
     scored,
 )
 from scale_methods import INVERSE, METHODS, TRIALS, Method
+from scale_picture import write_picture
 
 from depth_anything_ros.scale.fit import Prior, ScaleFit, fit, log_depth
 from depth_anything_ros.scale.references import References, references
 from depth_anything_ros.scale.shape import LocalField
+from depth_anything_ros.scale.tracker import ScaleState
+from depth_anything_ros.scale.uncertainty import depth_sigma
 
 OPTIMUM = "affine optimum"
 Scores = dict[str, dict[str, list[float]]]
@@ -93,18 +97,21 @@ def cost() -> str:
     pixels = np.stack([rng.integers(0, 640, 1000), rng.integers(0, 480, 1000)], axis=1)
     z = 1 / (0.7 * output[pixels[:, 1], pixels[:, 0]] + 0.05) * np.exp(0.05 * rng.standard_normal(1000))
     known = references(pixels, z)
-    seconds: dict[str, list[float]] = {"fit": [], "fit and local correction": []}
+    steps: dict[str, Callable[[], object]] = {
+        "fit": lambda: fit(INVERSE, output, known, Prior()),
+        "fit and local correction": lambda: _correct(output, known, has_sigma=False),
+        "the same and sigma": lambda: _correct(output, known, has_sigma=True),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(60):
-        started = time.thread_time()
-        fit(INVERSE, output, known, Prior())
-        seconds["fit"].append(time.thread_time() - started)
-        started = time.thread_time()
-        _correct(output, known)
-        seconds["fit and local correction"].append(time.thread_time() - started)
+        for name, step in steps.items():
+            started = time.thread_time()
+            step()
+            seconds[name].append(time.thread_time() - started)
     return ", ".join(f"{name} {1e3 * float(np.median(values)):.2f} ms" for name, values in seconds.items())
 
 
-def _correct(output: np.ndarray, known: References) -> None:
+def _correct(output: np.ndarray, known: References, has_sigma: bool) -> None:
     """What a frame pays: the correction at a quarter of the resolution, multiplied into the depth."""
     found = fit(INVERSE, output, known, Prior())
     assert isinstance(found, ScaleFit)
@@ -114,7 +121,10 @@ def _correct(output: np.ndarray, known: References) -> None:
     chosen = known.take(found.plausible)
     field = LocalField(output.shape, chosen.pixels, at, found.residuals[found.plausible])
     factor = cv2.resize(cv2.exp(field.correction(log_z)), output.shape[::-1])
-    cv2.multiply(output, factor, dst=factor)
+    depth = cv2.multiply(output, factor, dst=factor)
+    if has_sigma:
+        state = ScaleState(found.log_a, found.b, found.covariance, found.common_sigma, found.typical, 0.0, 0.0, "")
+        depth_sigma(depth, INVERSE, state, found.spread, local=field.error())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -130,8 +140,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--seeds", type=int, nargs="+", default=[5, 6, 7], help="of noise and patterns (default: 5 6 7)"
     )
     parser.add_argument("--trials", action="store_true", help="score what was tried and left out")
+    parser.add_argument(
+        "--picture", type=Path, metavar="FILE", help="write the picture of docs/metric.md, and no table"
+    )
     args = parser.parse_args(arguments)
     cv2.setNumThreads(1)
+    if args.picture:
+        write_picture(args.picture, args.network)
+        return
     print(f"one core, 1,000 references, 640x480: {cost()}\n")
     network = degraded(args.floor) if args.network == "degraded" else bundled(args.network)
     chosen = {SETS[0]: slice(0, 50, args.stride)}
