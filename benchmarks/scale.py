@@ -124,7 +124,7 @@ def _correct(output: np.ndarray, known: References, has_sigma: bool) -> None:
     depth = cv2.multiply(output, factor, dst=factor)
     if has_sigma:
         state = ScaleState(found.log_a, found.b, found.covariance, found.common_sigma, found.typical, 0.0, 0.0, "")
-        depth_sigma(depth, INVERSE, state, found.spread, local=field.error())
+        depth_sigma(depth, INVERSE, state, found.spread, factor, field.error())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

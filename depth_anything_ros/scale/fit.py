@@ -178,12 +178,13 @@ def sample(values: np.ndarray, pixels: np.ndarray, nearest_is_largest: bool) -> 
     u, v = pixels[:, 0], pixels[:, 1]
     is_inside = (u >= -0.5) & (u <= width - 0.5) & (v >= -0.5) & (v <= height - 0.5)
     left = np.clip(np.floor(u), 0, width - 1).astype(np.intp)
-    top = np.clip(np.floor(v), 0, height - 1).astype(np.intp)
     right = np.clip(np.ceil(u), 0, width - 1).astype(np.intp)  # of a whole number, the pixel itself
-    bottom = np.clip(np.ceil(v), 0, height - 1).astype(np.intp)
-    corners = values[np.stack([top, top, bottom, bottom]), np.stack([left, right, left, right])]
-    chosen = corners.max(axis=0) if nearest_is_largest else corners.min(axis=0)
-    return np.where(is_inside, chosen.astype(np.float64), np.nan)
+    top = width * np.clip(np.floor(v), 0, height - 1).astype(np.intp)
+    bottom = width * np.clip(np.ceil(v), 0, height - 1).astype(np.intp)
+    flat, nearest = values.reshape(-1), np.maximum if nearest_is_largest else np.minimum
+    above = nearest(flat[top + left], flat[top + right])
+    below = nearest(flat[bottom + left], flat[bottom + right])
+    return np.where(is_inside, nearest(above, below).astype(np.float64), np.nan)
 
 
 def fit(kind: ScaleKind, values: np.ndarray, known: References, prior: Prior) -> ScaleFit | Refusal:
@@ -234,6 +235,7 @@ class _Problem:
     log_z: np.ndarray
     sigma: np.ndarray
     is_bound: np.ndarray
+    has_bounds: bool
 
     @staticmethod
     def of(kind: ScaleKind, x: np.ndarray, known: References, prior: Prior) -> _Problem | None:
@@ -244,7 +246,8 @@ class _Problem:
         if math.isinf(prior.log_a_sigma):  # not the state of a filter
             largest = SHIFT_SHARE * math.exp(kind.sign * _median(log_z))
             prior = replace(prior, b_sigma=min(prior.b_sigma, largest))
-        return _Problem(kind, prior, used, x[used], log_z, known.sigma[used], known.is_bound[used])
+        is_bound = known.is_bound[used]
+        return _Problem(kind, prior, used, x[used], log_z, known.sigma[used], is_bound, bool(is_bound.any()))
 
     def start(self) -> tuple[float, float] | None:
         """Return the candidate with the least bounded cost at some of the references."""
@@ -298,7 +301,7 @@ class _Problem:
         has_depth = g > _TINY
         np.maximum(g, _TINY, out=g)
         r = self.log_z - self.kind.sign * np.log(g)
-        if self.is_bound.any():
+        if self.has_bounds:
             r = np.where(self.is_bound, np.maximum(r, 0.0), r)
         inverse = -self.kind.sign * has_depth / g  # without depth there is no derivative
         jacobian = np.empty((2, len(ax)))
@@ -314,11 +317,11 @@ class _Problem:
         inflation = 1.0
         r, jacobian, has_depth = self._linearized(theta)
         for _ in range(_STEPS):
-            weighted = jacobian * self._weights(r, has_depth)
+            weighted = jacobian * self._weights(r)
             data = weighted @ jacobian.T
             hessian = data / inflation + information
             gradient = weighted @ r / inflation + information @ (theta - mean)
-            step = np.linalg.solve(hessian, gradient)
+            step = _inverse(hessian) @ gradient
             step *= min(1.0, 0.7 / max(abs(step[0]), _TINY))
             theta = theta - step
             r, jacobian, has_depth = self._linearized(theta)
@@ -327,12 +330,12 @@ class _Problem:
                 break
         return self._judge(theta, r, jacobian, has_depth, data / inflation, information, blocks, known)
 
-    def _weights(self, r: np.ndarray, has_depth: np.ndarray) -> np.ndarray:
+    def _weights(self, r: np.ndarray) -> np.ndarray:
         """Return the weight of each reference, which falls to zero for large residuals."""
         variance = _spread(r) ** 2 + self.sigma**2
-        weights = 1.0 / (variance * (1.0 + r**2 / (_REDESCENT * variance)) ** 2)
-        weights[~has_depth] = 0.0
-        if self.is_bound.any():
+        fall = 1.0 + r * r / (_REDESCENT * variance)
+        weights = 1.0 / (variance * fall * fall)
+        if self.has_bounds:
             weights[self.is_bound & (r <= 0)] = 0.0
         return weights
 
@@ -435,8 +438,21 @@ def _inflation(scores: np.ndarray, hessian: np.ndarray, blocks: np.ndarray) -> f
     Liang and Zeger 1986). The ratio is the mean over both parameters, and at least 1.
     """
     count = int(np.count_nonzero(np.bincount(blocks)))
-    sums = np.stack([np.bincount(blocks, score) for score in scores])
+    sums = np.array([np.bincount(blocks, score) for score in scores])
     robust = count / max(count - 1, 1) * sums @ sums.T
     independent = scores @ scores.T + 1e-9 * hessian
-    ratio = np.trace(np.linalg.solve(independent, robust)) / 2
-    return float(min(max(ratio, 1.0), 1.0 * scores.shape[1]))
+    ratio = float((_inverse(independent) * robust).sum()) / 2  # half the trace of the product; both are symmetric
+    return min(max(ratio, 1.0), 1.0 * scores.shape[1])
+
+
+def _inverse(matrix: np.ndarray) -> np.ndarray:
+    """Return the inverse of a symmetric, positive definite (2, 2); ten times as fast as `np.linalg.inv`.
+
+    Raises:
+        LinAlgError: the matrix is singular.
+    """
+    (aa, ab), (_, bb) = matrix.tolist()
+    determinant = aa * bb - ab * ab
+    if not determinant > 0:
+        raise np.linalg.LinAlgError("singular matrix")
+    return np.array([[bb, -ab], [-ab, aa]]) * (1 / determinant)

@@ -158,10 +158,13 @@ _Linear = tuple[np.ndarray, np.ndarray]
 
 def _linear(position: np.ndarray, count: int) -> _Linear:
     """Return the two cells around each of N positions along one axis, and their shares, both (2, N)."""
-    position = np.clip(position, 0, count - 1.001)
-    lower = position.astype(np.intp)
-    upper = position - lower
-    return np.stack([lower, lower + 1]), np.stack([1 - upper, upper])
+    position = np.minimum(np.maximum(position, 0), count - 1.001)
+    cells, shares = np.empty((2, len(position)), np.intp), np.empty((2, len(position)))
+    cells[0] = position  # rounds down
+    np.add(cells[0], 1, out=cells[1])
+    np.subtract(position, cells[0], out=shares[1])
+    np.subtract(1, shares[1], out=shares[0])
+    return cells, shares
 
 
 def _corners(rows: _Linear, columns: _Linear, width: int, layers: _Linear) -> _Linear:
