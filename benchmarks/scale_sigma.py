@@ -2,7 +2,8 @@
 
 Frames, references and networks are those of benchmarks/scale.py. The error of ln Z is divided by sigma / Z. Its mean
 square should be 1. Of normal errors 38, 68, 95 and 99.7 % lie within 0.5, 1, 2 and 3 sigma. The last columns sort the
-pixels by sigma: "sigma: error" is the root mean square of either in each fifth, so a useful sigma rises with the error.
+pixels by sigma: "sigma: error" is the root mean square of either in each fifth (sigma up to 1). A useful sigma rises with
+the error.
 """
 
 from __future__ import annotations
@@ -61,7 +62,9 @@ def row(error: np.ndarray, sigma: np.ndarray) -> str:
         *(f"{100 * np.mean(ratio < limit):.0f} %" for limit in WITHIN),
     ]
     for fifth in np.array_split(np.argsort(sigma), 5):
-        cells.append(f"{np.sqrt(np.mean(sigma[fifth] ** 2)):.2f}: {np.sqrt(np.mean(error[fifth] ** 2)):.2f}")
+        cells.append(
+            f"{np.sqrt(np.mean(np.minimum(sigma[fifth], 1) ** 2)):.2f}: {np.sqrt(np.mean(error[fifth] ** 2)):.2f}"
+        )
     return " | ".join(cells)
 
 
