@@ -18,8 +18,8 @@ from scale_methods import INVERSE
 
 from depth_anything_ros.scale.fit import Prior, ScaleFit, fit, log_depth
 from depth_anything_ros.scale.references import References
+from depth_anything_ros.scale.scale_state import ScaleState
 from depth_anything_ros.scale.shape import MIN_REFERENCES, LocalField
-from depth_anything_ros.scale.tracker import ScaleState
 from depth_anything_ros.scale.uncertainty import depth_sigma
 
 WITHIN = (0.5, 1, 2, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 from collections import deque
@@ -17,8 +18,9 @@ from depth_anything_ros.postprocessing.meters import Scale
 from depth_anything_ros.scale.fit import Prior, Refusal, ScaleFit, ScaleKind, log_depth
 from depth_anything_ros.scale.keyframe import CarriedView, DepthCarrier
 from depth_anything_ros.scale.references import References
+from depth_anything_ros.scale.scale_state import ScaleState
 from depth_anything_ros.scale.shape import MIN_REFERENCES, LocalError, LocalField
-from depth_anything_ros.scale.tracker import ScaleState, ScaleTracker
+from depth_anything_ros.scale.tracker import ScaleTracker
 
 WAITING = 64
 """Measurements of one source that wait for an image of their time, at most."""
@@ -145,9 +147,10 @@ class MetricScale:
             self.reset()  # a bag starts again
         self._time = time
         self.tracker.predict(time)
-        used, problem = self._measure(values, camera, time)
         view = CarriedView(camera, time, pose, gray, self.odometry_sigma)
-        fits = used or self._carry(values, view)
+        carry = functools.cache(lambda: self._carry(values, view))  # a frame is tracked once
+        used, problem = self._measure(values, camera, time, carry)
+        fits = used or carry()
         state = self.tracker.state
         if state is None:
             return FrameScale(None, True, math.inf, problem)
@@ -169,7 +172,7 @@ class MetricScale:
         return FrameScale(state, not used, age, problem, count, self._residual, factor, is_carried, local_error)
 
     def _measure(
-        self, values: np.ndarray, camera: Camera, time: float
+        self, values: np.ndarray, camera: Camera, time: float, carry: Callable[[], object]
     ) -> tuple[list[tuple[References, ScaleFit]], str]:
         """Return the measurements that were used for a frame, and why the last of the others was not."""
         used: list[tuple[References, ScaleFit]] = []
@@ -183,7 +186,10 @@ class MetricScale:
             if isinstance(known, Refusal):
                 problem = f"{source}: {known.reason}"
                 continue
-            result = self.tracker.measure(values, known) if len(known) else Refusal("it sees no surface in the image")
+            if not len(known):
+                problem = f"{source}: it sees no surface in the image"
+                continue
+            result = self.tracker.measure(values, known, carry)
             if isinstance(result, ScaleFit):
                 used.append((known, result))
             else:

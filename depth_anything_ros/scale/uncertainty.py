@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 
 from depth_anything_ros.scale.fit import ScaleKind
+from depth_anything_ros.scale.scale_state import ScaleState
 from depth_anything_ros.scale.shape import SUPPORT_WIDTH, LocalError
-from depth_anything_ros.scale.tracker import ScaleState
 
 EDGE = 0.5
 """Share of the range of ln Z close to a pixel that counts as its error: an edge may be a few pixels away."""

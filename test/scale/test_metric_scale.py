@@ -8,10 +8,11 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from scale_scenes import HEIGHT, WIDTH, A, observe, scene
+from scale_scenes import HEIGHT, WIDTH, A, B, observe, scene
 
 from depth_anything_ros.geometry.camera import Camera
-from depth_anything_ros.scale.fit import KINDS, Prior
+from depth_anything_ros.geometry.transform import Transform
+from depth_anything_ros.scale.fit import KINDS, Prior, log_depth
 from depth_anything_ros.scale.metric_scale import Convert, MetricScale
 from depth_anything_ros.scale.references import References
 
@@ -145,3 +146,70 @@ def test_sources_that_disagree_are_reported() -> None:
         scaled.add("radar", time, convert(observe(1.3 * depth, 200, number), time, "radar"))
         problems.add(scaled.update(output, CAMERA, time).problem)
     assert any("disagree" in problem for problem in problems)
+
+
+@pytest.mark.parametrize("pose", [None, Transform.identity()])
+def test_source_that_vanishes_and_returns_wrong_moves_depth_by_less_than_its_error(pose: Transform | None) -> None:
+    """With and without odometry: true for 2 s, silent for 5 s, 20 % wrong for 5 s, and true again."""
+    scaled = metric_scale()
+    output, depth = scene(9)
+    before: tuple[float, float] | None = None
+    for number in range(170):
+        time = number / 10
+        is_silent, factor = 2 <= time < 7, 1.2 if 7 <= time < 12 else 1.0
+        if not is_silent:
+            scaled.add("points", time, convert(observe(factor * depth, 150, number), time))
+        found = scaled.update(output, CAMERA, time, pose)
+        assert found.state is not None
+        log_z = float(log_depth(scaled.kind, 0.6, found.state.log_a, found.state.b))
+        error = found.state.sigma(scaled.kind)
+        if before is not None:
+            # Without odometry a jump may be the network's: the error of then or now covers it.
+            assert abs(log_z - before[0]) < 3 * (max(error, before[1]) if pose is None else before[1])
+        before = log_z, error
+        if time == 6.9 and pose is not None:
+            assert found.is_carried
+            assert before[1] < 0.15  # it is carried well, so 20 % is a contradiction
+    assert log_z == pytest.approx(-math.log(A * 0.6 + B), abs=0.05)
+
+
+def test_carried_depth_follows_a_network_whose_scale_changes() -> None:
+    """The network's output is rescaled from frame to frame; odometry and images tell, nothing else can."""
+    output, depth = scene(3, error=0.0)
+    gray = cv2.resize(np.random.default_rng(0).integers(0, 255, (60, 80), np.uint8), (WIDTH, HEIGHT))
+    for keywords in ({"pose": Transform.identity()}, {"gray": gray}):
+        scaled = metric_scale()
+        scaled.add("points", 0.0, convert(observe(depth, 150, 3), 0.0))
+        scaled.update(output, CAMERA, 0.0, **keywords)
+        found = scaled.update(output / np.float32(1.5), CAMERA, 0.1, **keywords)
+        assert found.is_carried
+        assert found.scale is not None
+        assert found.scale.a == pytest.approx(1.5 * A, rel=0.05)
+    scaled = metric_scale()
+    scaled.add("points", 0.0, convert(observe(depth, 150, 3), 0.0))
+    scaled.update(output, CAMERA, 0.0)
+    assert not scaled.update(output / np.float32(1.5), CAMERA, 0.1).is_carried
+
+
+def test_odometry_gap_falls_back_to_the_random_walk_and_recovers() -> None:
+    scaled = metric_scale()
+    output, depth = scene(4)
+    scaled.add("points", 0.0, convert(observe(depth, 150, 4), 0.0))
+    scaled.update(output, CAMERA, 0.0, Transform.identity())
+    assert not scaled.update(output, CAMERA, 0.1, None).is_carried
+    assert scaled.update(output, CAMERA, 0.2, Transform.identity()).is_carried
+
+
+def test_two_sources_of_which_one_has_a_common_error_are_weighted_by_it() -> None:
+    """The first source is 10 % wrong and says so; the second one is right and surer: the result is nearer to it."""
+    scaled = metric_scale()
+    output, depth = scene(5, error=0.02)
+    vague = replace(observe(1.1 * depth, 300, 5), common_sigma=0.1)
+    sure = replace(observe(depth, 300, 6), common_sigma=0.01)
+    scaled.add("visual odometry", 0.0, convert(vague, 0.0, "visual odometry"))
+    scaled.add("lidar", 0.0, convert(sure, 0.0, "lidar"))
+    found = scaled.update(output, CAMERA, 0.0)
+    assert found.state is not None
+    error = float(log_depth(scaled.kind, 0.6, found.state.log_a, found.state.b)) + math.log(A * 0.6 + B)
+    assert abs(error) < 0.03
+    assert found.state.sigma(scaled.kind) >= 0.0099
