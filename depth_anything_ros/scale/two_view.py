@@ -28,6 +28,8 @@ MIN_PARALLAX = math.radians(0.7)
 """Smallest angle between the two rays of a point."""
 MIN_POINTS = 12
 """Fewer triangulated points are not worth a reference."""
+MIN_SHARE = 0.7
+"""Share of the features that must have parallax: otherwise those with wrong parallax are chosen."""
 MAX_EPIPOLAR_ERROR = 2.0
 """Pixels between a feature and its epipolar line; farther away, the feature moves by itself."""
 MIN_BASELINE = 0.04
@@ -40,7 +42,7 @@ DIRECTION_SIGMA = 0.1
 """Standard deviation of its direction, as a fraction of the distance."""
 POSE_SIGMA = math.radians(1)
 """What of it is left after the features have refined it. Divided by the baseline, it is an error of 1 / depth."""
-FIRST_PARALLAX = 0.04
+FIRST_PARALLAX = 0.06
 """Distance traveled, divided by depth, at the first measurement by a keyframe."""
 MIN_GROWTH = 1.3
 """How much the parallax must grow until the same keyframe gives the next measurement: their errors are alike."""
@@ -178,7 +180,7 @@ def triangulate(
 
     Returns:
         Pixels (M, 2) in the second image, depths (M,) there in meters, and relative standard deviations (M,); None if
-        fewer than `MIN_POINTS` features have parallax and obey the epipolar constraint.
+        fewer than `MIN_POINTS` features, or than `MIN_SHARE` of them, have parallax and obey the epipolar constraint.
     """
     rays_first = to_second.rotation @ camera.back_project(first, np.ones(len(first))).T
     rays_second = camera.back_project(second, np.ones(len(second))).T
@@ -194,7 +196,7 @@ def triangulate(
         middle = (z_first * rays_first).T + baseline
         miss = np.linalg.norm(camera.project(middle) - second, axis=1)
         good = (z_first > 0) & (z_second > 0) & (parallax > MIN_PARALLAX) & (miss < MAX_EPIPOLAR_ERROR)
-    if good.sum() < MIN_POINTS:
+    if good.sum() < max(MIN_POINTS, MIN_SHARE * len(good)):
         return None
     focal = 0.5 * (camera.fx + camera.fy)
     sigma = np.hypot(math.sqrt(2) * TRACKING_SIGMA / focal / parallax[good], 0.01)
