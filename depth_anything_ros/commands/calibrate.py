@@ -34,7 +34,7 @@ from depth_anything_ros.commands.calibration_topics import (
 from depth_anything_ros.data.bag_messages import BagRecording, Recording
 from depth_anything_ros.data.frame import as_png
 from depth_anything_ros.geometry.transform import Transform
-from depth_anything_ros.scale.fit import KINDS as SCALE_KINDS
+from depth_anything_ros.scale.kinds import KINDS as SCALE_KINDS
 from depth_anything_ros.scale.source_report import SourceReport, examine, most_reliable
 from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.extras import require

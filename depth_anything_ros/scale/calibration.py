@@ -11,16 +11,8 @@ import numpy as np
 
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.transform import Transform
-from depth_anything_ros.scale.fit import (
-    Prior,
-    Refusal,
-    ScaleFit,
-    ScaleKind,
-    fit,
-    fit_samples,
-    log_depth,
-    log_depth_gradient,
-)
+from depth_anything_ros.scale.fit import Prior, Refusal, ScaleFit, fit, fit_samples
+from depth_anything_ros.scale.kinds import ScaleKind, log_depth, log_depth_gradient
 from depth_anything_ros.scale.references import References, references
 
 MAX_DELAY = 0.1

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from depth_anything_ros.scale.calibration import FrameFit, Measurement
-from depth_anything_ros.scale.fit import ScaleKind
+from depth_anything_ros.scale.kinds import ScaleKind
 from depth_anything_ros.scale.shape_agreement import Blocks, log_map, misfits
 
 MAX_OFFSET = 0.2

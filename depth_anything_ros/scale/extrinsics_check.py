@@ -12,7 +12,7 @@ import numpy as np
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.transform import Transform
 from depth_anything_ros.scale.calibration import FrameFit
-from depth_anything_ros.scale.fit import ScaleKind
+from depth_anything_ros.scale.kinds import ScaleKind
 from depth_anything_ros.scale.shape_agreement import Blocks, log_map, misfits
 
 MAX_ROTATION = 3.0

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from depth_anything_ros.postprocessing.meters import Scale
-from depth_anything_ros.scale.references import References
+from depth_anything_ros.scale.kinds import TINY, ScaleKind, common_covariance, log_depth_gradient
+from depth_anything_ros.scale.references import References, sample
+from depth_anything_ros.scale.robust_statistics import blocks_of, inflation_of, inverse, median, spread_of
 
-MIN_SIGMA = 0.02
-"""Smallest relative error of a network's depth that the fit believes in."""
 MAX_SIGMA = 0.4
 """Largest relative error of the consistent references; beyond, they do not describe the same scene."""
 MIN_INLIERS = 0.3
@@ -26,45 +26,14 @@ PLAUSIBLE = 6.0
 """Standard deviations within which a reference counts for the local correction."""
 MAX_DEPTH_SIGMA = 0.4
 """Largest relative error of depth at the references that is still a measurement of scale."""
-USUAL_SIGMA = 0.1
-"""Relative error of a usual network's depth, for which few references are no better measurement."""
-USUAL_COUNT = 8
-"""References, or blocks of the image, that outweigh this usual error."""
 SHIFT_SHARE = 0.25
 """Largest prior standard deviation of b, as a share of the typical a x + b: on a road, 0.1/m would be no prior."""
-BLOCK = 0.15
-"""Fraction of the image's width. Within blocks of this size, a network's errors may be alike."""
-_SURE_SHARE, _SURE_QUANTILE = 0.3, 0.385
-"""This share of the residuals is taken to be consistent; of a normal distribution it lies within this many sigma."""
 _REDESCENT = 9.0
 _CONVERGED = 1e-3
 _STEPS = 12
 _SAMPLES = 48
 _SAMPLE_POINTS = 160
 _BOUNDED = 0.5
-_TINY = 1e-9
-
-
-@dataclass(frozen=True)
-class ScaleKind:
-    """How the output x of a network becomes depth Z.
-
-    Attributes:
-        sign: -1: Z = 1 / (a x + b); 1: Z = a x + b.
-        has_shift: whether b is free; otherwise it is 0.
-    """
-
-    sign: int
-    has_shift: bool
-
-
-KINDS = {
-    "inverse_affine": ScaleKind(-1, True),
-    "depth_scale": ScaleKind(1, False),
-    "depth_affine": ScaleKind(1, True),
-    "metric": ScaleKind(1, False),
-}
-"""By the names of `zoo.record.SCALES`."""
 
 
 @dataclass(frozen=True)
@@ -142,51 +111,6 @@ class Refusal:
     reason: str
 
 
-def log_depth(kind: ScaleKind, x: np.ndarray | float, log_a: np.ndarray | float, b: np.ndarray | float) -> np.ndarray:
-    """Return ln Z of a network's output.
-
-    Args:
-        kind: how the output becomes depth.
-        x: the output.
-        log_a: ln a.
-        b: the shift.
-    """
-    return kind.sign * np.log(np.maximum(np.exp(log_a) * np.asarray(x) + b, _TINY))
-
-
-def log_depth_gradient(kind: ScaleKind, x: np.ndarray | float, log_a: float, b: float) -> np.ndarray:
-    """Return the derivatives of ln Z by ln a and b, (2, ...); arguments as in `log_depth`."""
-    ax = np.exp(log_a) * np.asarray(x)
-    g = ax + b
-    has_depth = g > _TINY
-    inverse = np.where(has_depth, 1 / np.where(has_depth, g, 1), 0)  # without depth there is no derivative
-    return kind.sign * np.stack([ax * inverse, inverse if kind.has_shift else np.zeros_like(inverse)])
-
-
-def sample(values: np.ndarray, pixels: np.ndarray, nearest_is_largest: bool) -> np.ndarray:
-    """Return a map's value at each reference: that of the nearest surface among the 2x2 pixels around it.
-
-    Args:
-        values: float32 (H, W).
-        pixels: float64 (N, 2), u and v.
-        nearest_is_largest: whether the map is inverse depth.
-
-    Returns:
-        float64 (N,); NaN outside the map.
-    """
-    height, width = values.shape
-    u, v = pixels[:, 0], pixels[:, 1]
-    is_inside = (u >= -0.5) & (u <= width - 0.5) & (v >= -0.5) & (v <= height - 0.5)
-    left = np.clip(np.floor(u), 0, width - 1).astype(np.intp)
-    right = np.clip(np.ceil(u), 0, width - 1).astype(np.intp)  # of a whole number, the pixel itself
-    top = width * np.clip(np.floor(v), 0, height - 1).astype(np.intp)
-    bottom = width * np.clip(np.ceil(v), 0, height - 1).astype(np.intp)
-    flat, nearest = values.reshape(-1), np.maximum if nearest_is_largest else np.minimum
-    above = nearest(flat[top + left], flat[top + right])
-    below = nearest(flat[bottom + left], flat[bottom + right])
-    return np.where(is_inside, nearest(above, below).astype(np.float64), np.nan)
-
-
 def fit(kind: ScaleKind, values: np.ndarray, known: References, prior: Prior) -> ScaleFit | Refusal:
     """Fit scale and shift to references.
 
@@ -244,7 +168,7 @@ class _Problem:
             return None
         log_z = np.log(known.depth[used])
         if math.isinf(prior.log_a_sigma):  # not the state of a filter
-            largest = SHIFT_SHARE * math.exp(kind.sign * _median(log_z))
+            largest = SHIFT_SHARE * math.exp(kind.sign * median(log_z))
             prior = replace(prior, b_sigma=min(prior.b_sigma, largest))
         is_bound = known.is_bound[used]
         return _Problem(kind, prior, used, x[used], log_z, known.sigma[used], is_bound, bool(is_bound.any()))
@@ -261,7 +185,7 @@ class _Problem:
         chosen = slice(None) if count <= _SAMPLE_POINTS else rng.integers(0, count, _SAMPLE_POINTS)
         x, log_z, is_bound = self.x[chosen].astype(np.float32), self.log_z[chosen], self.is_bound[chosen]
         g = np.outer(a.astype(np.float32), x) + b.astype(np.float32)[:, np.newaxis]
-        r = log_z.astype(np.float32) - self.kind.sign * np.log(np.maximum(g, np.float32(_TINY)))
+        r = log_z.astype(np.float32) - self.kind.sign * np.log(np.maximum(g, np.float32(TINY)))
         # A reference that is only a lower bound says nothing against a surface beyond it.
         lowest = np.where(is_bound, 0.0, -_BOUNDED).astype(np.float32)
         cost = np.abs(np.clip(r, lowest, np.float32(_BOUNDED))).mean(axis=1) * min(count, 50)
@@ -298,8 +222,8 @@ class _Problem:
         """Return the residuals, their derivatives (2, N) by ln a and b, and where the scale has depth."""
         ax = math.exp(theta[0]) * self.x
         g = ax + theta[1]
-        has_depth = g > _TINY
-        np.maximum(g, _TINY, out=g)
+        has_depth = g > TINY
+        np.maximum(g, TINY, out=g)
         r = self.log_z - self.kind.sign * np.log(g)
         if self.has_bounds:
             r = np.where(self.is_bound, np.maximum(r, 0.0), r)
@@ -321,18 +245,18 @@ class _Problem:
             data = weighted @ jacobian.T
             hessian = data / inflation + information
             gradient = weighted @ r / inflation + information @ (theta - mean)
-            step = _inverse(hessian) @ gradient
-            step *= min(1.0, 0.7 / max(abs(step[0]), _TINY))
+            step = inverse(hessian) @ gradient
+            step *= min(1.0, 0.7 / max(abs(step[0]), TINY))
             theta = theta - step
             r, jacobian, has_depth = self._linearized(theta)
-            inflation = _inflation(weighted * r, data + information, blocks)
+            inflation = inflation_of(weighted * r, data + information, blocks)
             if abs(step[0]) < _CONVERGED and abs(step[1]) < _CONVERGED:
                 break
         return self._judge(theta, r, jacobian, has_depth, data / inflation, information, blocks, known)
 
     def _weights(self, r: np.ndarray) -> np.ndarray:
         """Return the weight of each reference, which falls to zero for large residuals."""
-        variance = _spread(r) ** 2 + self.sigma**2
+        variance = spread_of(r) ** 2 + self.sigma**2
         fall = 1.0 + r * r / (_REDESCENT * variance)
         weights = 1.0 / (variance * fall * fall)
         if self.has_bounds:
@@ -350,7 +274,7 @@ class _Problem:
         blocks: np.ndarray,
         known: References,
     ) -> ScaleFit | Refusal:
-        spread, count = _spread(r), len(known)
+        spread, count = spread_of(r), len(known)
         distance = np.abs(r) / np.sqrt(spread**2 + self.sigma**2)
         is_inlier = (distance < 3) & has_depth
         fraction = np.count_nonzero(is_inlier) / len(r)
@@ -359,11 +283,11 @@ class _Problem:
         if fraction < MIN_INLIERS:
             return Refusal(f"only {100 * fraction:.0f} % of {len(r)} references agree")
         supporting = int(np.count_nonzero(np.bincount(blocks[is_inlier & ~self.is_bound])))
-        typical = _median(self.x)
+        typical = median(self.x)
         covariance = np.linalg.inv(data + prior)
         block_variance = self._block_variance(covariance, theta, spread, supporting, typical)
         covariance += block_variance * common_covariance(theta[1])
-        uncertainty = math.sqrt(_median((jacobian * (covariance @ jacobian)).sum(axis=0)))
+        uncertainty = math.sqrt(median((jacobian * (covariance @ jacobian)).sum(axis=0)))
         if uncertainty > MAX_DEPTH_SIGMA:
             return Refusal(f"the references leave depth uncertain by {100 * uncertainty:.0f} %")
         measures = ~(self.is_bound & (r <= 0))
@@ -397,62 +321,3 @@ class _Problem:
         """
         gradient = log_depth_gradient(self.kind, typical, *theta)
         return max(spread**2 / max(blocks, 1) - float(gradient @ covariance @ gradient), 0.0)
-
-
-def common_covariance(b: float) -> np.ndarray:
-    """Return the covariance of (ln a, b) if all depths share a relative error of 1, float64 (2, 2)."""
-    direction = np.array([1.0, b])
-    return np.outer(direction, direction)
-
-
-def _spread(r: np.ndarray) -> float:
-    """Return the standard deviation of the consistent residuals, shrunk to that of a usual network if they are few."""
-    sizes = np.abs(r)
-    near = np.partition(sizes, int(_SURE_SHARE * len(r)))[int(_SURE_SHARE * len(r))] / _SURE_QUANTILE
-    consistent = sizes[sizes < 3 * max(near, MIN_SIGMA)]
-    total = float(consistent @ consistent) + USUAL_COUNT * USUAL_SIGMA**2
-    return max(math.sqrt(total / (len(consistent) + USUAL_COUNT)), MIN_SIGMA)
-
-
-def _median(values: np.ndarray) -> float:
-    """Return a median; of an even number of values, the upper of the middle two. `np.median` takes 5 times as long."""
-    middle = len(values) // 2
-    return float(np.partition(values, middle)[middle])
-
-
-def blocks_of(pixels: np.ndarray, width: int) -> np.ndarray:
-    """Return the number of the block of each pixel, int (N,): squares of `BLOCK` of the width.
-
-    Args:
-        pixels: float64 (N, 2), u and v, within the map.
-        width: of the map.
-    """
-    block = np.maximum((pixels + 0.5) * (1 / (BLOCK * width)), 0.0).astype(np.intp)
-    return block[:, 1] * (int(1 / BLOCK) + 2) + block[:, 0]
-
-
-def _inflation(scores: np.ndarray, hessian: np.ndarray, blocks: np.ndarray) -> float:
-    """Return by how much the variance exceeds that of independent residuals.
-
-    A network's errors are alike over whole objects. The sum of the scores of a block shows it (cluster-robust variance,
-    Liang and Zeger 1986). The ratio is the mean over both parameters, and at least 1.
-    """
-    count = int(np.count_nonzero(np.bincount(blocks)))
-    sums = np.array([np.bincount(blocks, score) for score in scores])
-    robust = count / max(count - 1, 1) * sums @ sums.T
-    independent = scores @ scores.T + 1e-9 * hessian
-    ratio = float((_inverse(independent) * robust).sum()) / 2  # half the trace of the product; both are symmetric
-    return min(max(ratio, 1.0), 1.0 * scores.shape[1])
-
-
-def _inverse(matrix: np.ndarray) -> np.ndarray:
-    """Return the inverse of a symmetric, positive definite (2, 2); ten times as fast as `np.linalg.inv`.
-
-    Raises:
-        LinAlgError: the matrix is singular.
-    """
-    (aa, ab), (_, bb) = matrix.tolist()
-    determinant = aa * bb - ab * ab
-    if not determinant > 0:
-        raise np.linalg.LinAlgError("singular matrix")
-    return np.array([[bb, -ab], [-ab, aa]]) * (1 / determinant)

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from depth_anything_ros.scale.fit import Prior, ScaleFit, ScaleKind, common_covariance, log_depth
+from depth_anything_ros.scale.fit import Prior, ScaleFit
+from depth_anything_ros.scale.kinds import ScaleKind, common_covariance, log_depth
 from depth_anything_ros.scale.references import References
 from depth_anything_ros.scale.scale_state import ScaleState
 

@@ -15,8 +15,9 @@ import numpy as np
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.transform import Transform
 from depth_anything_ros.postprocessing.meters import Scale
-from depth_anything_ros.scale.fit import Prior, Refusal, ScaleFit, ScaleKind, log_depth
+from depth_anything_ros.scale.fit import Prior, Refusal, ScaleFit
 from depth_anything_ros.scale.keyframe import CarriedView, DepthCarrier
+from depth_anything_ros.scale.kinds import ScaleKind, log_depth
 from depth_anything_ros.scale.references import References
 from depth_anything_ros.scale.scale_state import ScaleState
 from depth_anything_ros.scale.shape import MIN_REFERENCES, LocalError, LocalField

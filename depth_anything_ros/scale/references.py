@@ -114,3 +114,27 @@ def references(
         raise ValueError("standard deviations of references must be positive")
     known = np.isfinite(z) & (z > 0) & np.isfinite(uv).all(axis=1)
     return References(uv[known], z[known], sigmas[known], bounds[known], float(common_sigma), float(time), source)
+
+
+def sample(values: np.ndarray, pixels: np.ndarray, nearest_is_largest: bool) -> np.ndarray:
+    """Return a map's value at each reference: that of the nearest surface among the 2x2 pixels around it.
+
+    Args:
+        values: float32 (H, W).
+        pixels: float64 (N, 2), u and v.
+        nearest_is_largest: whether the map is inverse depth.
+
+    Returns:
+        float64 (N,); NaN outside the map.
+    """
+    height, width = values.shape
+    u, v = pixels[:, 0], pixels[:, 1]
+    is_inside = (u >= -0.5) & (u <= width - 0.5) & (v >= -0.5) & (v <= height - 0.5)
+    left = np.clip(np.floor(u), 0, width - 1).astype(np.intp)
+    right = np.clip(np.ceil(u), 0, width - 1).astype(np.intp)  # of a whole number, the pixel itself
+    top = width * np.clip(np.floor(v), 0, height - 1).astype(np.intp)
+    bottom = width * np.clip(np.ceil(v), 0, height - 1).astype(np.intp)
+    flat, nearest = values.reshape(-1), np.maximum if nearest_is_largest else np.minimum
+    above = nearest(flat[top + left], flat[top + right])
+    below = nearest(flat[bottom + left], flat[bottom + right])
+    return np.where(is_inside, nearest(above, below).astype(np.float64), np.nan)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from depth_anything_ros.postprocessing.meters import Scale
-from depth_anything_ros.scale.fit import ScaleKind, common_covariance, log_depth_gradient
+from depth_anything_ros.scale.kinds import ScaleKind, common_covariance, log_depth_gradient
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from depth_anything_ros.scale.fit import BLOCK, USUAL_COUNT, USUAL_SIGMA, blocks_of
+from depth_anything_ros.scale.robust_statistics import BLOCK, USUAL_COUNT, USUAL_SIGMA, blocks_of
 
 LEVELS = ((4, 3, 0.5), (8, 6, 0.2), (16, 12, 0.05), (32, 24, 0.02), (64, 48, 0.01))
 """Columns and rows of each grid, and its shrinkage: as many references move a cell by half of their residual."""

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from depth_anything_ros.scale.calibration import FrameFit
-from depth_anything_ros.scale.fit import ScaleKind, log_depth
+from depth_anything_ros.scale.kinds import ScaleKind, log_depth
 
 _WORST = 0.5
 """Largest error in ln Z that a reference counts with."""

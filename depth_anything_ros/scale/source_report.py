@@ -22,7 +22,7 @@ from depth_anything_ros.scale.calibration import (
 )
 from depth_anything_ros.scale.clock_check import ClockCheck, check_clock
 from depth_anything_ros.scale.extrinsics_check import ExtrinsicsCheck, check_extrinsics
-from depth_anything_ros.scale.fit import ScaleKind
+from depth_anything_ros.scale.kinds import ScaleKind
 from depth_anything_ros.scale.sensor_points import SAME_PLACE
 
 ADEQUATE = 0.05

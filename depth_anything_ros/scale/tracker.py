@@ -14,18 +14,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from depth_anything_ros.scale.fit import (
-    Prior,
-    Refusal,
-    ScaleFit,
-    ScaleKind,
-    fit,
-    fit_samples,
-    log_depth,
-    sample,
-)
+from depth_anything_ros.scale.fit import Prior, Refusal, ScaleFit, fit, fit_samples
 from depth_anything_ros.scale.fusion import Measurement
-from depth_anything_ros.scale.references import References
+from depth_anything_ros.scale.kinds import ScaleKind, log_depth
+from depth_anything_ros.scale.references import References, sample
 from depth_anything_ros.scale.scale_state import ScaleState
 
 GATE = 9.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from depth_anything_ros.scale.fit import ScaleKind
+from depth_anything_ros.scale.kinds import ScaleKind
 from depth_anything_ros.scale.scale_state import ScaleState
 from depth_anything_ros.scale.shape import SUPPORT_WIDTH, LocalError
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scale_scenes import HEIGHT, WIDTH, A, B, observe, scene
 
-from depth_anything_ros.scale.fit import KINDS, Prior, Refusal, ScaleFit, fit, sample
-from depth_anything_ros.scale.references import references
+from depth_anything_ros.scale.fit import Prior, Refusal, ScaleFit, fit
+from depth_anything_ros.scale.kinds import KINDS
+from depth_anything_ros.scale.references import references, sample
 
 INVERSE = KINDS["inverse_affine"]
 RUNS = 40

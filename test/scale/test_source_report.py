@@ -12,7 +12,7 @@ from scale_scenes import HEIGHT, WIDTH, A, B, blocks, observe, scene
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.transform import Transform
 from depth_anything_ros.scale.calibration import Frame, Measurement, fit_frames, fixed_pair, residuals_by_range
-from depth_anything_ros.scale.fit import KINDS
+from depth_anything_ros.scale.kinds import KINDS
 from depth_anything_ros.scale.references import References, references
 from depth_anything_ros.scale.source_report import examine, most_reliable
 

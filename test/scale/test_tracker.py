@@ -12,7 +12,8 @@ from scale_scenes import HEIGHT, WIDTH, A, B, observe, scene
 
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.transform import Transform
-from depth_anything_ros.scale.fit import KINDS, Prior, Refusal, ScaleFit, log_depth
+from depth_anything_ros.scale.fit import Prior, Refusal, ScaleFit
+from depth_anything_ros.scale.kinds import KINDS, log_depth
 from depth_anything_ros.scale.references import References
 from depth_anything_ros.scale.sensor_points import from_depth_image
 from depth_anything_ros.scale.tracker import CEILING, ScaleTracker

@@ -14,7 +14,8 @@ from depth_anything_ros.postprocessing.depth_products import DepthSettings
 from depth_anything_ros.postprocessing.meters import Scale
 from depth_anything_ros.ros.depth_node.frame_task import Task
 from depth_anything_ros.ros.depth_node.scale_sources import ScaleSources, SourceFrame
-from depth_anything_ros.scale.fit import KINDS, Prior
+from depth_anything_ros.scale.fit import Prior
+from depth_anything_ros.scale.kinds import KINDS
 from depth_anything_ros.scale.metric_scale import MOTION, FrameScale, MetricScale
 from depth_anything_ros.scale.sensor_messages import seconds_of
 from depth_anything_ros.scale.uncertainty import depth_sigma
