@@ -82,6 +82,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=parse.output_file, metavar="FILE", help="write all scores, image by image")
     parser.add_argument("--markdown", type=parse.output_file, metavar="FILE", help="write a table of AbsRel and δ1")
     parser.add_argument(
+        "--html",
+        type=parse.output_file,
+        metavar="FILE",
+        help="write one page with tables, plots, and the worst and best images; it needs no network",
+    )
+    parser.add_argument(
         "--pictures", type=parse.output_folder, metavar="DIR", help="write SET.png: image, truth, prediction, error"
     )
 
@@ -93,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     declaration = declaration_of(args)
     sets = find_sets(args.data, args.sets, declaration)
     for declared in sets:
-        refuse_files_of(declared.source, declared.folder(args.data), [args.json, args.markdown])
+        refuse_files_of(declared.source, declared.folder(args.data), [args.json, args.markdown, args.html])
     if declaration != Declaration() and not any(isinstance(declared.source, RgbdSet) for declared in sets):
         raise CommandError(f"options such as --depth-scale are for your own images: also give --sets {RGBD}")
     absent = set(SCORED_SETS) - {declared.name for declared in sets}
@@ -103,14 +109,16 @@ def run(args: argparse.Namespace) -> int:
         cv2.setNumThreads(args.threads)
     models = open_models(args.model or ["tiny"], backend=args.backend, precision=args.precision, threads=args.threads)
     # Before the work, so that a folder that cannot be created is reported at once.
-    for folder in (args.pictures, *(file.parent for file in (args.json, args.markdown) if file)):
+    for folder in (args.pictures, *(file.parent for file in (args.json, args.markdown, args.html) if file)):
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
-    options = EvaluationOptions(args.limit, args.protocol, args.baselines, args.pictures, _shown, _log)
+    options = EvaluationOptions(args.limit, args.protocol, args.baselines, args.pictures, bool(args.html), _shown, _log)
     evaluation = evaluate_models(models, args.data, sets, options)
     print(evaluation)
     if args.markdown:
         atomic_write(args.markdown, evaluation.to_markdown().encode())
+    if args.html:
+        atomic_write(args.html, evaluation.to_html().encode())
     if args.json:
         atomic_write(args.json, evaluation.to_json().encode())
     return int(bool(evaluation.left_out))

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
+import numpy as np
 
 from depth_anything_ros.data.check import evenly_spaced
 from depth_anything_ros.data.frame import DataError, LabeledImage, skip_reason
 from depth_anything_ros.data.name_summary import NameSummary
 from depth_anything_ros.evaluation.baselines import BASELINES
 from depth_anything_ros.evaluation.metrics import Scores
+from depth_anything_ros.evaluation.page import Gallery, html_page
 from depth_anything_ros.evaluation.panels import FirstFrame
 from depth_anything_ros.evaluation.protocol import Region, ScoredModel, score_models
 from depth_anything_ros.evaluation.report import SetResult, json_report, markdown_report, mean_over_sets, text_report
@@ -40,12 +43,14 @@ class Evaluation:
         protocol: "full" or "published".
         models: the estimators by their names in the tables.
         refused: sets that could not be scored, each with the reason.
+        gallery: the worst and best images, for the page.
     """
 
     results: Sequence[SetResult]
     protocol: str
     models: Mapping[str, Estimator]
     refused: Sequence[str] = ()
+    gallery: Gallery = field(default_factory=Gallery)
 
     @property
     def means(self) -> dict[str, Scores]:
@@ -63,11 +68,18 @@ class Evaluation:
 
     def to_json(self) -> str:
         """Return all scores, image by image, and the records of the models."""
+        return json.dumps(self._report(), indent=2, ensure_ascii=False)
+
+    def to_html(self) -> str:
+        """Return one page with all scores, plots, and the worst and best images; it needs no network."""
+        return html_page(self._report(), self.gallery)
+
+    def _report(self) -> dict[str, Any]:
         models = {
             name: {"record": json.loads(estimator.record.to_json()), "provenance": estimator.provenance}
             for name, estimator in self.models.items()
         }
-        return json.dumps(json_report(self.results, self.protocol, models), indent=2, ensure_ascii=False)
+        return json_report(self.results, self.protocol, models)
 
     def __str__(self) -> str:
         return text_report(self.results)
@@ -88,6 +100,7 @@ class EvaluationOptions:
         protocol: "full" scores every pixel with known depth, "published" the pixels that papers score.
         baselines: whether to score baselines too.
         pictures: a folder for SET.png, or None.
+        gallery: whether to keep the worst and best images, for the page.
         progress: displays progress.
         warn: receives one line for each frame or set that is left out.
     """
@@ -96,6 +109,7 @@ class EvaluationOptions:
     protocol: str = "full"
     baselines: bool = True
     pictures: Path | None = None
+    gallery: bool = False
     progress: Progress = lambda names, _: names
     warn: Callable[[str], None] = log.warning
 
@@ -124,17 +138,17 @@ def evaluate_models(
     scored = [_scored_model(name, estimator) for name, estimator in models.items()]
     if options.baselines:
         scored += [ScoredModel(name, predict, "inverse_depth", is_baseline=True) for name, predict in BASELINES.items()]
-    results, refused = [], []
+    results, refused, gallery = [], [], Gallery()
     for declared in sets:
         try:
-            results.append(_evaluate_set(declared, root, scored, options))
+            results.append(_evaluate_set(declared, root, scored, options, gallery))
         except (DataError, OSError, ImportError) as error:  # other sets can still be scored
             refused.append(f"{declared.name}: {error}")
     if not results:
         raise DataError("; ".join(refused) or "there is no set to score")
     for text in refused:
         options.warn(f"left out: {text}")
-    return Evaluation(results, options.protocol, models, refused)
+    return Evaluation(results, options.protocol, models, refused, gallery)
 
 
 def _scored_model(name: str, estimator: Estimator) -> ScoredModel:
@@ -153,7 +167,7 @@ def _scored_model(name: str, estimator: Estimator) -> ScoredModel:
 
 
 def _evaluate_set(
-    declared: EvaluationSet, root: Path, models: Sequence[ScoredModel], options: EvaluationOptions
+    declared: EvaluationSet, root: Path, models: Sequence[ScoredModel], options: EvaluationOptions, gallery: Gallery
 ) -> SetResult:
     """Score the models on one set, and draw its first frame if requested. Raises `DataError` if no frame is left."""
     names, unpaired = declared.frame_names(root), declared.unpaired(root)
@@ -161,9 +175,15 @@ def _evaluate_set(
     is_published = options.protocol == "published"
     region = Region(declared.published_crop, declared.published_range) if is_published else Region()
     first, refused = FirstFrame(), []
+
+    def on_prediction(frame: LabeledImage, model: ScoredModel, depth: np.ndarray, mask: np.ndarray) -> None:
+        first.add(frame, model, depth, mask)
+        if options.gallery:
+            gallery.add(declared.name, frame, model, depth, mask)
+
     frames = _frames(declared, root, options.progress(chosen, declared.name), refused)
     try:
-        rows = score_models(models, frames, region, first.add, refused.append)
+        rows = score_models(models, frames, region, on_prediction, refused.append)
     except ValueError as error:
         if len(refused) < len(chosen):
             raise

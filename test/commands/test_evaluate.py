@@ -28,7 +28,8 @@ def test_evaluate_prints_report_and_writes_files(tmp_path, data, capsys):
     model = f"{tmp_path / 'green.onnx'}:{record_file}"
     scores, table, pictures = tmp_path / "scores.json", tmp_path / "scores.md", tmp_path / "pictures"
     arguments = ["evaluate", "--data", str(data), "--sets", "tum", "--model", model, "--threads", "1"]
-    outputs = ["--json", str(scores), "--markdown", str(table), "--pictures", str(pictures)]
+    page = tmp_path / "page.html"
+    outputs = ["--json", str(scores), "--markdown", str(table), "--pictures", str(pictures), "--html", str(page)]
     assert main([*arguments, *outputs]) == 0
     printed = capsys.readouterr().out
     assert "tum: 2 of 2 frames; CC BY 4.0" in printed
@@ -48,6 +49,7 @@ def test_evaluate_prints_report_and_writes_files(tmp_path, data, capsys):
     assert "| tum | 2 | " in table.read_text()
     picture = cv2.imread(str(pictures / "tum.png"))
     assert picture.shape == (3 * (240 + LINE), 4 * 480, 3)
+    assert page.read_text().count('"caption": "green, ') == 2
     assert not list(tmp_path.rglob("*.part"))
 
 

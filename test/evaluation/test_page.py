@@ -1,0 +1,81 @@
+"""The page of an evaluation: complete, independent of the network, and safe for any name."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+
+import cv2
+import numpy as np
+
+from depth_anything_ros.data.frame import LabeledImage
+from depth_anything_ros.evaluation.metrics import Scores, score_depth
+from depth_anything_ros.evaluation.page import Gallery, html_page
+from depth_anything_ros.evaluation.protocol import Row, ScoredModel
+from depth_anything_ros.evaluation.report import SetResult, json_report
+
+DEPTH = np.linspace(1, 4, 48 * 64).reshape(48, 64).astype(np.float32)
+MASK = np.ones((48, 64), bool)
+
+
+def frame(name: str) -> LabeledImage:
+    return LabeledImage(name=name, image=np.full((48, 64, 3), 90, np.uint8), depth=DEPTH)
+
+
+def model(name: str, is_baseline: bool = False) -> ScoredModel:
+    return ScoredModel(name, lambda image: DEPTH, "depth", is_baseline=is_baseline)
+
+
+def report(name: str = "net", left_out: tuple[str, ...] = ()) -> dict:
+    row = Row(name, True, False)
+    for number, factor in enumerate((1.1, 1.2)):
+        row.add(f"frame {number}", score_depth(factor * DEPTH[MASK], DEPTH[MASK]), 0.01)
+    return json_report(
+        [SetResult("kitchen", "free", 2, 5, [row], left_out)], "full", {name: {"record": {}, "provenance": ""}}
+    )
+
+
+def data_of(page: str) -> dict:
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    return json.loads(found.group(1))
+
+
+def test_page_holds_every_score_and_loads_nothing() -> None:
+    page = html_page(report(left_out=("kitchen/damaged: truncated",)), Gallery())
+    assert data_of(page)["report"] == report(left_out=("kitchen/damaged: truncated",))
+    assert [measure["key"] for measure in data_of(page)["measures"]] == list(Scores.names())
+    assert not re.search(r'(src|href)="(?!data:)|url\(|@import|https?://(?!www\.w3\.org/2000/svg)', page)
+
+
+def test_names_cannot_end_the_data_or_become_markup() -> None:
+    name = '</script><script>alert("$data")</script><!-- <b>'
+    page = html_page(report(name), Gallery())
+    assert page.count("</script>") == 2
+    assert list(data_of(page)["report"]["models"]) == [name]
+
+
+def test_gallery_keeps_the_worst_and_best_images_of_each_model() -> None:
+    gallery = Gallery(each=2)
+    factors = {"a": 1.1, "b": 1.5, "c": 1.02, "d": 1.3, "e": 1.3}
+    for name, factor in factors.items():
+        gallery.add("kitchen", frame(name), model("net"), factor * DEPTH, MASK)
+        gallery.add("kitchen", frame(name), model("constant", is_baseline=True), DEPTH, MASK)
+    captions = [picture["caption"] for picture in gallery.pictures()]
+    assert captions == [
+        "net, worst: b, AbsRel 0.500",
+        "net, worst: d, AbsRel 0.300",
+        "net, best: c, AbsRel 0.020",
+        "net, best: a, AbsRel 0.100",
+    ]
+    picture = next(gallery.pictures())
+    decoded = cv2.imdecode(np.frombuffer(base64.b64decode(picture["jpeg"]), np.uint8), cv2.IMREAD_COLOR)
+    assert decoded.shape[1] > 4 * 64
+    assert picture["set"] == "kitchen"
+
+
+def test_image_that_is_worst_and_best_is_shown_once() -> None:
+    gallery = Gallery()
+    gallery.add("kitchen", frame("only"), model("net"), 1.1 * DEPTH, MASK)
+    assert len(list(gallery.pictures())) == 1
