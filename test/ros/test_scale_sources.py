@@ -25,6 +25,8 @@ from scale_rig import (
     DEPTH,
     HEIGHT,
     WIDTH,
+    A,
+    B,
     Rig,
     cloud_of,
     depth_message,
@@ -186,6 +188,8 @@ def test_unknown_source_is_refused_with_the_choices(graph, tmp_path: Path) -> No
     model = write_constant_model(tmp_path / "model.onnx", relative(room()))
     with pytest.raises(ValueError, match="'lidar' is no source; choose from ground_plane"):
         graph(model, (), scale__source=["lidar"])
+    with pytest.raises(ValueError, match="give fixed or range"):
+        graph(model, (), scale__source=["fixed", "range"])
     with pytest.raises(ValueError, match="must be x, y, z, qx, qy, qz, qw"):
         graph(model, (), scale__source=["range"], scale__extrinsics=[1.0, 2.0])
 
@@ -233,3 +237,17 @@ def test_reset_scale_forgets_what_sensors_told(graph, tmp_path: Path) -> None:
     node._on_reset_scale(Trigger.Request(), Trigger.Response())
     client.wait_for("inverse_depth/image", rig.shoot({}))
     client.spin_until(lambda: rig.values()["state"] == "none", "no scale")
+
+
+@pytest.mark.parametrize("source", ["point_cloud", ["point_cloud"]])
+def test_one_source_needs_no_list(graph, tmp_path: Path, source: object) -> None:
+    model = write_constant_model(tmp_path / "model.onnx", relative(room()))
+    node, _ = graph(model, (), scale__source=source)
+    assert node.streams[""].scale.state == "measured"
+
+
+@pytest.mark.parametrize("source", ["fixed", "none", [""]])
+def test_fixed_scale_is_that_of_the_parameters(graph, tmp_path: Path, source: object) -> None:
+    model = write_constant_model(tmp_path / "model.onnx", relative(room()))
+    node, _ = graph(model, (), scale__source=source, scale__a=A, scale__b=B)
+    assert node.streams[""].scale.state == "set"

@@ -50,8 +50,8 @@ class Declaration:
     def descriptor(self) -> ParameterDescriptor:
         """Return what `ros2 param describe` shows."""
         descriptor = ParameterDescriptor(description=self.description, read_only=self.acts is Acts.START)
-        if "true" in self.choices:  # YAML reads true as a boolean
-            descriptor.dynamic_typing = True
+        # YAML reads true as a boolean, and one name of a list may be written without brackets.
+        descriptor.dynamic_typing = "true" in self.choices or self.name == "scale.source"
         if self.choices:
             descriptor.additional_constraints = f"one of {', '.join(self.choices)}"
         if self.limits and isinstance(self.default, int):
@@ -71,7 +71,7 @@ class Declaration:
 
 
 SCALE_SOURCES = ("ground_plane", "depth_image", "point_cloud", "laser_scan", "range", "motion")
-"""What ``scale.source`` may name."""
+"""The sensors that ``scale.source`` may name."""
 _SIDES = (0, 16384)
 _LIVE, _CONFIGURE, _START = Acts.LIVE, Acts.CONFIGURE, Acts.START
 
@@ -170,10 +170,10 @@ DECLARATIONS = (
     ),
     Declaration(
         "scale.source",
-        [""],
-        "Sensors that tell the scale: ground_plane, depth_image, point_cloud, laser_scan, range, motion (the "
-        "camera's own, with scale.odometry: topic or tf), several at once; one empty "
-        "name: none, only scale.a and scale.b.",
+        ["none"],
+        "What tells the scale: ground_plane, depth_image, point_cloud, laser_scan, range, motion (the camera's own; it "
+        "needs scale.odometry: topic or tf), several of these at once, fixed (scale.a and scale.b), or none (these two, "
+        "if they are set).",
         _START,
     ),
     Declaration(

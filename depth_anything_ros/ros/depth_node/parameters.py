@@ -149,6 +149,10 @@ class StreamParameters:
         )
 
 
+FIXED = "fixed"
+"""The value of ``scale.source`` for the scale that parameters set."""
+
+
 @dataclass(frozen=True)
 class ScaleMeasuring:
     """How sensors tell the scale, fixed at start.
@@ -264,13 +268,25 @@ def _declare(node: Node, declaration: Declaration, name: str, default: Any) -> A
     return value
 
 
-def check_scale_sources(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the sources of scale; one empty name means none. Raises `ValueError`, with the choices."""
-    named = tuple(filter(None, names))
-    for name in named:
+def check_scale_sources(names: Sequence[str] | str) -> tuple[str, ...]:
+    """Return the sensors that tell the scale.
+
+    Args:
+        names: the value of ``scale.source``: one name or several; "none" or "" for no sensor, "fixed" for the scale set
+            by parameters.
+
+    Raises:
+        ValueError: a name is unknown, or "fixed" and a sensor are given.
+    """
+    given = [names] if isinstance(names, str) else list(names)
+    sensors = tuple(name for name in given if name not in ("", "none", FIXED))
+    for name in sensors:
         if name not in SCALE_SOURCES:
-            raise ValueError(f"scale.source: {name!r} is no source; choose from {', '.join(SCALE_SOURCES)}")
-    return named
+            choices = ", ".join((*SCALE_SOURCES, FIXED, "none"))
+            raise ValueError(f"scale.source: {name!r} is no source; choose from {choices}")
+    if sensors and FIXED in given:
+        raise ValueError(f"scale.source: a scale is fixed or measured, so give {FIXED} or {', '.join(sensors)}")
+    return sensors
 
 
 def extrinsics_of(numbers: Sequence[float]) -> Transform | None:
