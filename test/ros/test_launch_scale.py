@@ -50,8 +50,36 @@ def test_depth_launch_scales_by_ground_plane(node: Node, folder: Path) -> None:
 )
 def test_invalid_scale_arguments_name_fix(argument: str, fix: str) -> None:
     context = LaunchContext()
-    context.launch_configurations.update({"scale": "", "camera_height": ""})
+    context.launch_configurations.update({"scale": "", "camera_height": "", "odom_frame": ""})
     name, _, value = argument.partition(":=")
     context.launch_configurations[name] = value
     with pytest.raises(ValueError, match=fix):
         scale_parameters(context)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parameters"),
+    [
+        ({"odom": "/odom"}, {"scale.odometry": "topic"}),
+        ({"odom_frame": "odom_combined"}, {"scale.odometry": "tf", "scale.odom_frame": "odom_combined"}),
+        ({}, {}),
+    ],
+)
+def test_odometry_arguments_become_parameters(arguments: dict[str, str], parameters: dict[str, object]) -> None:
+    context = LaunchContext()
+    context.launch_configurations.update({"scale": "motion", "camera_height": "", "odom_frame": ""} | arguments)
+    assert scale_parameters(context) == {"scale.source": ["motion"]} | parameters
+
+
+@needs_installation
+def test_depth_launch_measures_by_motion(node: Node, folder: Path) -> None:
+    """`scale:=motion odom:=…` reaches the node, which asks for the odometry."""
+    node.create_subscription(Image, "depth/image_rect", lambda _: None, 10)
+    namespace = node.get_namespace().strip("/")
+    arguments = (f"model:={folder}/red.onnx", f"namespace:={namespace}", "scale:=motion", "odom:=wheels/odom")
+    process = start(*arguments, name="depth")
+    try:
+        wait_for(node, process, lambda: node.count_subscribers("wheels/odom"))
+    finally:
+        output = end(process)
+    assert process.returncode == 0, output

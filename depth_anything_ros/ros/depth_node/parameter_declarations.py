@@ -171,9 +171,9 @@ DECLARATIONS = (
     Declaration(
         "scale.source",
         ["none"],
-        "What tells the scale: ground_plane, depth_image, point_cloud, laser_scan, range, motion (the camera's own; it "
-        "needs scale.odometry: topic or tf), several of these at once, fixed (scale.a and scale.b), or none (these two, "
-        "if they are set).",
+        "What tells the scale: ground_plane, depth_image, point_cloud, laser_scan, range, motion (the camera's own; "
+        "needs scale.odometry: topic or tf), several of these at once, fixed (scale.a and scale.b), or none (these "
+        "two, if they are set).",
         _START,
     ),
     Declaration(
