@@ -184,7 +184,7 @@ def test_parameters_load_in_the_node(moving, network, tmp_path):
     assert list(loaded["source"]["source"]) == ["laser_scan"]
     assert list(loaded["source"]["extrinsics"]) == pytest.approx(extrinsics, abs=1e-5)
     assert math.isnan(loaded["source"]["a"])
-    assert list(loaded["fixed"]["source"]) == [""]
+    assert list(loaded["fixed"]["source"]) == ["none"]
     assert loaded["fixed"]["a"] == pytest.approx(A, rel=0.02)
     assert loaded["fixed"]["b"] == pytest.approx(B, abs=0.01)
 

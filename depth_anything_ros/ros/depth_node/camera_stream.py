@@ -15,8 +15,9 @@ from depth_anything_ros.ros.depth_node.frame_statistics import FrameStatistics
 from depth_anything_ros.ros.depth_node.frame_task import FrameSettings
 from depth_anything_ros.ros.depth_node.measured_scale import MeasuredScale
 from depth_anything_ros.ros.depth_node.outputs import DepthOutputs
-from depth_anything_ros.ros.depth_node.parameters import ScaleMeasuring, StreamParameters
+from depth_anything_ros.ros.depth_node.parameters import StreamParameters
 from depth_anything_ros.ros.depth_node.scale_choice import ScaleChoice, choose_scale
+from depth_anything_ros.ros.depth_node.scale_parameters import ScaleMeasuring
 from depth_anything_ros.ros.depth_node.scale_sources import ScaleSources, odometry_of
 from depth_anything_ros.ros.depth_node.stream_geometry import StreamGeometry
 from depth_anything_ros.ros.depth_node.stream_log import StreamLog

@@ -14,18 +14,17 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from depth_anything_ros.geometry.transform import Transform
 from depth_anything_ros.images.intensity import InputRange
 from depth_anything_ros.postprocessing.meters import check_limits
 from depth_anything_ros.ros.depth_node.parameter_declarations import (
     BY_NAME,
     DECLARATIONS,
     PER_CAMERA,
-    SCALE_SOURCES,
     Acts,
     Declaration,
     declaration_of,
 )
+from depth_anything_ros.ros.depth_node.scale_parameters import ScaleMeasuring
 from depth_anything_ros.ros.process.unknown_parameters import warn_of_unknown
 
 
@@ -149,42 +148,6 @@ class StreamParameters:
         )
 
 
-FIXED = "fixed"
-"""The value of ``scale.source`` for the scale that parameters set."""
-
-
-@dataclass(frozen=True)
-class ScaleMeasuring:
-    """How sensors tell the scale, fixed at start.
-
-    Attributes:
-        sources: the sensors.
-        extrinsics: of the sensor; None for TF.
-        odometry: what carries the scale along: "none", "images", "topic" or "tf".
-        odom_frame: the fixed frame of TF.
-    """
-
-    sources: tuple[str, ...]
-    extrinsics: Transform | None
-    odometry: str
-    odom_frame: str
-
-    @staticmethod
-    def of(values: Mapping[str, Any]) -> ScaleMeasuring:
-        """Return the checked values of the parameters. Raises `ValueError`, with the parameter's name."""
-        sources, odometry = check_scale_sources(values["scale.source"]), values["scale.odometry"]
-        extrinsics = extrinsics_of(values["scale.extrinsics"])
-        if "motion" in sources and odometry not in ("topic", "tf"):
-            raise ValueError(
-                f"scale.source is motion, but scale.odometry is {odometry}: set it to topic (nav_msgs/Odometry on "
-                "scale/odometry) or tf"
-            )
-        sensors = [name for name in sources if name != "motion"]
-        if extrinsics is not None and len(sensors) + (odometry == "topic") > 1:
-            raise ValueError("scale.extrinsics is for one sensor; with several, or with odometry, use TF")
-        return ScaleMeasuring(sources, extrinsics, odometry, values["scale.odom_frame"])
-
-
 class DepthParameters:
     """The declared parameters of a node, and their values.
 
@@ -266,39 +229,6 @@ def _declare(node: Node, declaration: Declaration, name: str, default: Any) -> A
     value = node.declare_parameter(name, default, declaration.descriptor()).value
     declaration.check(value)
     return value
-
-
-def check_scale_sources(names: Sequence[str] | str) -> tuple[str, ...]:
-    """Return the sensors that tell the scale.
-
-    Args:
-        names: the value of ``scale.source``: one name or several; "none" or "" for no sensor, "fixed" for the scale set
-            by parameters.
-
-    Raises:
-        ValueError: a name is unknown, or "fixed" and a sensor are given.
-    """
-    given = [names] if isinstance(names, str) else list(names)
-    sensors = tuple(name for name in given if name not in ("", "none", FIXED))
-    for name in sensors:
-        if name not in SCALE_SOURCES:
-            choices = ", ".join((*SCALE_SOURCES, FIXED, "none"))
-            raise ValueError(f"scale.source: {name!r} is no source; choose from {choices}")
-    if sensors and FIXED in given:
-        raise ValueError(f"scale.source: a scale is fixed or measured, so give {FIXED} or {', '.join(sensors)}")
-    return sensors
-
-
-def extrinsics_of(numbers: Sequence[float]) -> Transform | None:
-    """Return the transform of ``scale.extrinsics``; None for a single 0, which means TF. Raises `ValueError`."""
-    if list(numbers) == [0.0]:
-        return None
-    if len(numbers) != 7:
-        raise ValueError(f"scale.extrinsics has {len(numbers)} numbers, must be x, y, z, qx, qy, qz, qw")
-    try:
-        return Transform.from_quaternion(numbers[3:], numbers[:3])
-    except ValueError as error:
-        raise ValueError(f"scale.extrinsics: {error}") from error
 
 
 def check_camera_names(names: Sequence[str]) -> tuple[str, ...]:

@@ -20,7 +20,8 @@ from std_msgs.msg import Header
 
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.transform import Transform
-from depth_anything_ros.ros.depth_node.parameters import ScaleMeasuring, StreamParameters
+from depth_anything_ros.ros.depth_node.parameters import StreamParameters
+from depth_anything_ros.ros.depth_node.scale_parameters import ScaleMeasuring
 from depth_anything_ros.ros.io.camera_info import GeometryCache
 from depth_anything_ros.ros.io.odometry import Odometry, TfOdometry, TopicOdometry
 from depth_anything_ros.ros.io.transforms import SensorTransforms
