@@ -18,7 +18,7 @@ from depth_anything_ros.scale.kinds import TINY, ScaleKind, common_covariance, l
 from depth_anything_ros.scale.references import References, sample
 from depth_anything_ros.scale.robust_statistics import blocks_of, inflation_of, inverse, median, spread_of
 
-MAX_SIGMA = 0.4
+MAX_SIGMA = 0.5
 """Largest relative error of the consistent references; beyond, they do not describe the same scene."""
 MIN_INLIERS = 0.3
 """Smallest fraction of the references that must agree with the fit."""
