@@ -31,8 +31,10 @@ SHIFT_SHARE = 0.25
 _REDESCENT = 9.0
 _CONVERGED = 1e-3
 _STEPS = 12
-_SAMPLES = 48
 _SAMPLE_POINTS = 160
+_DRAWN_PAIRS = np.random.default_rng(0).random((2, 48))
+_DRAWN_POINTS = np.random.default_rng(1).random(_SAMPLE_POINTS)
+"""Random positions among the references, from 0 to 1: the same in each fit, so the same input gives the same output."""
 _BOUNDED = 0.5
 
 
@@ -175,31 +177,32 @@ class _Problem:
 
     def start(self) -> tuple[float, float] | None:
         """Return the candidate with the least bounded cost at some of the references."""
-        rng = np.random.default_rng(len(self.x))
-        a, b = self._candidates(rng)
+        a, b = self._candidates()
         valid = np.isfinite(a) & np.isfinite(b) & (a > 0)
         if not valid.any():
             return None
         a, b = a[valid], b[valid]
         log_a, count = np.log(a), len(self.x)
-        chosen = slice(None) if count <= _SAMPLE_POINTS else rng.integers(0, count, _SAMPLE_POINTS)
-        x, log_z, is_bound = self.x[chosen].astype(np.float32), self.log_z[chosen], self.is_bound[chosen]
-        g = np.outer(a.astype(np.float32), x) + b.astype(np.float32)[:, np.newaxis]
-        r = log_z.astype(np.float32) - self.kind.sign * np.log(np.maximum(g, np.float32(TINY)))
-        # A reference that is only a lower bound says nothing against a surface beyond it.
-        lowest = np.where(is_bound, 0.0, -_BOUNDED).astype(np.float32)
-        cost = np.abs(np.clip(r, lowest, np.float32(_BOUNDED))).mean(axis=1) * min(count, 50)
+        chosen = slice(None) if count <= _SAMPLE_POINTS else (_DRAWN_POINTS * count).astype(np.intp)
+        r = np.outer(a.astype(np.float32), self.x[chosen].astype(np.float32))
+        r += b.astype(np.float32)[:, np.newaxis]
+        np.log(np.maximum(r, np.float32(TINY), out=r), out=r)
+        r *= np.float32(-self.kind.sign)
+        r += self.log_z[chosen].astype(np.float32)
+        if self.has_bounds:  # a lower bound says nothing against a surface beyond it
+            r = np.where(self.is_bound[chosen], np.maximum(r, 0), r)
+        cost = np.minimum(np.abs(r, out=r), np.float32(_BOUNDED), out=r).mean(axis=1) * min(count, 50)
         best = int(np.argmin(cost + 0.05 * self._prior_cost(log_a, b)))
         return float(log_a[best]), float(b[best])
 
-    def _candidates(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def _candidates(self) -> tuple[np.ndarray, np.ndarray]:
         """Return a and b of one reference and the prior's b, of two references each, and of the prior."""
         points = np.flatnonzero(~self.is_bound)
-        first, second = points[rng.integers(0, len(points), (2, _SAMPLES))]
+        first, second = points[(_DRAWN_PAIRS * len(points)).astype(np.intp)]
         x, w = self.x, np.exp(self.kind.sign * self.log_z)  # w = a x + b at the references
         b_prior = self.prior.b if self.kind.has_shift else 0.0
         with np.errstate(divide="ignore", invalid="ignore"):
-            a, b = (w[first] - b_prior) / x[first], np.full(_SAMPLES, b_prior)
+            a, b = (w[first] - b_prior) / x[first], np.full(len(first), b_prior)
             if self.kind.has_shift:
                 a_two = (w[first] - w[second]) / (x[first] - x[second])
                 a, b = np.concatenate([a, a_two]), np.concatenate([b, w[first] - a_two * x[first]])
