@@ -70,7 +70,9 @@ class LocalField:
     def __init__(self, size: tuple[int, int], pixels: np.ndarray, log_depth: np.ndarray, residuals: np.ndarray) -> None:
         height, width = size
         self._size, self._pixels = size, pixels
-        self._low, high = (float(bound) for bound in np.quantile(log_depth, (0.02, 0.98)))
+        few = len(pixels) // 50  # farther and nearer than these, references share the last bin
+        ordered = np.partition(log_depth, (few, len(pixels) - 1 - few))
+        self._low, high = float(ordered[few]), float(ordered[-1 - few])
         self._step = max(high - self._low, MIN_RANGE) / (BINS - 1)
         u, v = (pixels[:, 0] + 0.5) / width, (pixels[:, 1] + 0.5) / height
         layers = _linear(self._layer(log_depth), BINS)
