@@ -200,3 +200,39 @@ def test_lost_scale_can_be_marked_instead_of_stopping_depth(graph, tmp_path: Pat
     client.spin_until(lambda: rig.values()["state"] == "lost", "the mark")
     assert rig.scales[-1].status[0].level != b"\x00"
     assert float(rig.values()["sigma"]) > max(3 * before, 0.2)
+
+
+def test_fixed_scale_keeps_its_error_and_survives_what_a_measured_one_does_not(graph, tmp_path: Path) -> None:
+    """It publishes its own depth/sigma, needs no camera_info, and does not end with a jump of time."""
+    depth = slope()
+    model = write_constant_model(tmp_path / "model.onnx", relative(depth))
+    node, client = graph(model, (DEPTH, "inverse_depth/image"), scale__source=["point_cloud"])
+    rig = Rig(client, {"scale/points": PointCloud2}, camera_info())
+    rig.depth(lambda: {"scale/points": cloud()})
+    node._on_set_scale(Trigger.Request(), Trigger.Response())
+    node._forget_past()
+    image = rig.shoot({}, step=-50.0)
+    found = floats(client.wait_for(DEPTH, image))
+    client.spin_until(lambda: rig.sigmas and rig.sigmas[-1].header.stamp == image.header.stamp, "its error")
+    client.spin_until(lambda: rig.values()["state"] == "fixed", "the state")
+    sigma = floats(rig.sigmas[-1])
+    messages = node.streams[""].processor._messages
+    messages.sigma.pixels[:] = 7.0  # as after a larger scene
+    image = rig.shoot({})
+    client.wait_for(DEPTH, image)
+    client.spin_until(lambda: rig.sigmas[-1].header.stamp == image.header.stamp, "its error")
+    np.testing.assert_array_equal(floats(rig.sigmas[-1]), sigma)
+    seen = np.isfinite(found)
+    assert np.all(np.abs(found - depth)[seen] < 3 * sigma[seen])
+    rig._info = ideal_camera_info(WIDTH + 1, HEIGHT)  # of another camera
+    assert error(floats(client.wait_for(DEPTH, rig.shoot({}, picture=picture(0.0)))), depth) < 0.02
+
+
+def test_scale_that_was_reset_cannot_be_fixed(graph, tmp_path: Path) -> None:
+    depth = slope()
+    model = write_constant_model(tmp_path / "model.onnx", relative(depth))
+    node, client = graph(model, (DEPTH,), scale__source=["point_cloud"])
+    rig = Rig(client, {"scale/points": PointCloud2}, camera_info())
+    rig.depth(lambda: {"scale/points": cloud()})
+    node._on_reset_scale(Trigger.Request(), Trigger.Response())
+    assert not node._on_set_scale(Trigger.Request(), Trigger.Response()).success

@@ -172,7 +172,8 @@ class CameraStream:
         """Forget everything that has a time, because time has jumped."""
         self.input.stamps.reset()
         self._scale_sources.reset()
-        self.reset_scale()
+        if self.processor.measured is not None:
+            self.processor.measured.forget_past()
 
     def set_active(self, is_active: bool) -> None:
         """Start or stop receiving images."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,6 @@ from std_msgs.msg import Header
 
 from depth_anything_ros.images.gray import gray_at
 from depth_anything_ros.postprocessing.depth_products import DepthSettings
-from depth_anything_ros.postprocessing.meters import Scale
 from depth_anything_ros.ros.depth_node.frame_task import Task
 from depth_anything_ros.ros.depth_node.scale_sources import ScaleSources, SourceFrame
 from depth_anything_ros.scale.fit import Prior
@@ -43,61 +43,82 @@ class MeasuredScale:
         self._kind = KINDS[scale_model]
         self._sources, self._uses_images = sources, uses_images
         self._metric = MetricScale(self._kind, Prior(b_sigma=PRIOR_SHIFT_SIGMA))
+        self._lock = threading.Lock()  # services fix and reset the scale in the middle of a frame
         self._reset_requested = False
-        self._fixed: Scale | None = None
+        self._fixed: FrameScale | None = None
         sources.connect(self._metric)
 
     def settings_for(self, task: Task) -> DepthSettings | None:
         """Return the depth settings of a frame; None if it has no scale, and so no depth. For the worker's thread."""
-        parameters, depth = task.settings.parameters, task.settings.depth
-        if task.camera is None:
-            self.latest = FrameScale(None, True, math.inf, "there is no camera_info")
-            return None
-        if self._reset_requested:
-            self._reset_requested = False
+        with self._lock:
+            is_reset, self._reset_requested = self._reset_requested, False
+            fixed = self._fixed
+        if is_reset:
             self._metric.reset()
-        fixed = self._fixed
         if fixed is not None:
-            return replace(depth, scale=fixed)
-        self._metric.is_local = parameters.scale_local
+            return self._settings(task, fixed)
+        found = self._measure(task)
+        with self._lock:
+            if not self._reset_requested and self._fixed is None:
+                self.latest = found
+        if found.state is None or (
+            task.settings.parameters.scale_lost == "stop"
+            and self._state_of(found, task.settings.parameters.scale_hold) == "lost"
+        ):
+            return None
+        return self._settings(task, found)
+
+    def _measure(self, task: Task) -> FrameScale:
+        if task.camera is None:
+            return FrameScale(None, True, math.inf, "there is no camera_info")
+        self._metric.is_local = task.settings.parameters.scale_local
         header = task.frame.header
         gray = gray_at(task.rgb, task.size) if self._uses_images or MOTION in self._sources.names else None
         pose = self._sources.pose(header)
         self._sources.begin_frame(SourceFrame(header, self._kind.sign < 0, pose, gray))
         images = gray if self._uses_images else None
         found = self._metric.update(task.values, task.camera, seconds_of(header), pose, images)
-        self.latest = found = replace(found, problem=found.problem or self._sources.problem)
+        return replace(found, problem=found.problem or self._sources.problem)
+
+    def _settings(self, task: Task, found: FrameScale) -> DepthSettings:
         state = found.state
-        if state is None or (parameters.scale_lost == "stop" and self.state(parameters.scale_hold) == "lost"):
-            return None
+        assert state is not None  # otherwise there is no depth
 
         def write_sigma(depth: np.ndarray, out: np.ndarray) -> None:
             depth_sigma(depth, self._kind, state, found.residual, out, found.local_error)
 
-        return replace(depth, scale=state.scale, local_factor=found.factor, write_sigma=write_sigma)
+        return replace(task.settings.depth, scale=state.scale, local_factor=found.factor, write_sigma=write_sigma)
+
+    def forget_past(self) -> None:
+        """Forget what was measured before the next frame, because time has jumped. A fixed scale stays."""
+        with self._lock:
+            self._reset_requested, self.latest = True, self._fixed
 
     def reset(self) -> None:
-        """Forget the scale before the next frame; the next measurement starts again. For any thread."""
-        self._reset_requested, self._fixed = True, None
+        """Forget the scale before the next frame, a fixed one too; the next measurement starts again."""
+        with self._lock:
+            self._reset_requested, self.latest, self._fixed = True, None, None
 
     def fix(self) -> tuple[bool, str]:
-        """Keep the latest scale until `reset`; returns whether there is one, and a line that says so."""
-        found = self.latest
-        if found is None or found.scale is None:
-            return False, f"no scale has been measured: {'no frame came' if found is None else found.problem}"
-        self._fixed = found.scale
-        return True, f"fixed: a = {found.scale.a:g}, b = {found.scale.b:g}, until ~/reset_scale"
+        """Keep the latest scale and its error until `reset`; returns whether there is one, and a line that says so."""
+        with self._lock:
+            found = self.latest
+            if found is None or found.scale is None:
+                return False, f"no scale has been measured: {'no frame has come' if found is None else found.problem}"
+            # The local correction belongs to its frame.
+            self.latest = self._fixed = replace(found, problem="", factor=None, local_error=None, is_carried=False)
+        return True, f"fixed: a = {found.scale.a:g}, b = {found.scale.b:g}, until ~/reset_scale or another model"
 
     def state(self, hold: float) -> str:
         """Return "measured", "held", "lost", "none", or "fixed" by `fix`, for the latest frame.
 
         ``hold``: seconds that a scale is held.
         """
-        found = self.latest
+        return "fixed" if self._fixed is not None else self._state_of(self.latest, hold)
+
+    def _state_of(self, found: FrameScale | None, hold: float) -> str:
         if found is None or found.state is None:
             return "none"
-        if self._fixed is not None:
-            return "fixed"
         if not found.is_held:
             return "measured"
         return "held" if found.age <= hold and found.state.sigma(self._kind) < MAX_SIGMA else "lost"
@@ -109,7 +130,7 @@ class MeasuredScale:
             header: of the image.
             hold: seconds that a scale is held.
         """
-        found, name = self.latest, self.state(hold)
+        found, name = self.latest, self.state(hold)  # services may change both meanwhile
         values = {"state": name}
         if found is not None and found.state is not None:
             values |= {
