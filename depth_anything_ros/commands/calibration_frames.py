@@ -19,10 +19,10 @@ from depth_anything_ros.data.bag_messages import Recording, Stamped
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.camera_messages import ImageGeometry, distorts, image_geometry
 from depth_anything_ros.geometry.frame_tree import FrameTree
+from depth_anything_ros.geometry.rectified_choice import choose_rectified
 from depth_anything_ros.geometry.transform import Transform
 from depth_anything_ros.images.image_messages import ImageDecoder
 from depth_anything_ros.images.intensity import AUTO
-from depth_anything_ros.ros.depth_node.rectified_choice import choose_rectified
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.scale.calibration import MAX_DELAY, Frame, Measurement
 from depth_anything_ros.scale.clock_check import WINDOW

@@ -16,8 +16,8 @@ from rclpy.validate_full_topic_name import validate_full_topic_name
 from rclpy.validate_namespace import validate_namespace
 from rclpy.validate_topic_name import validate_topic_name
 
-from depth_anything_ros.ros.depth_node.parameter_declarations import DECLARATIONS, SCALE_SOURCES
-from depth_anything_ros.ros.depth_node.scale_parameters import check_scale_sources
+from depth_anything_ros.processing.parameter_declarations import DECLARATIONS, SCALE_SOURCES
+from depth_anything_ros.processing.scale_parameters import check_scale_sources
 from depth_anything_ros.system.package_share import PACKAGE, share_directory
 
 BOOLEANS = ("true", "false")

@@ -44,6 +44,32 @@ class View:
     nearest_is_largest: bool
 
 
+@dataclass(frozen=True)
+class Stamp:
+    """A builtin_interfaces/Time."""
+
+    sec: int
+    nanosec: int
+
+
+@dataclass(frozen=True)
+class FrameHeader:
+    """A std_msgs/Header: the moment (a `Stamp` or a message) at which a frame's transform is requested."""
+
+    stamp: Any
+    frame_id: str
+
+
+def later_stamp(stamp: Any, seconds: float) -> Stamp:
+    """Return the stamp some seconds after another.
+
+    Args:
+        stamp: builtin_interfaces/Time.
+        seconds: may be negative.
+    """
+    return Stamp(*divmod(stamp.sec * 10**9 + stamp.nanosec + int(seconds * 10**9), 10**9))
+
+
 def seconds_of(header: Any) -> float:
     """Return the stamp of a header (std_msgs/Header) in seconds."""
     return header.stamp.sec + 1e-9 * header.stamp.nanosec

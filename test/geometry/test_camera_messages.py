@@ -32,7 +32,7 @@ def test_geometry_is_that_of_the_node(is_rectified: bool, changes: dict[str, Any
     from ros_messages import camera_info
     from sensor_msgs.msg import RegionOfInterest
 
-    from depth_anything_ros.ros.io.camera_info import output_geometry
+    from depth_anything_ros.geometry.output_geometry import output_geometry
 
     x, y, width, height = changes.get("roi", (0, 0, 0, 0))
     region = RegionOfInterest(x_offset=x, y_offset=y, width=width, height=height)

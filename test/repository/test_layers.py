@@ -16,6 +16,7 @@ LAYERS = (
     ("visualization",),
     ("postprocessing", "data", "runtime"),
     ("scale",),
+    ("processing",),
     ("export", "evaluation", "synthetic", "ros", "demo"),
     ("bench", "training"),
     ("pseudo_labels", "api"),

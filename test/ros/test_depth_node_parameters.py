@@ -25,10 +25,10 @@ from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParameters
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from depth_anything_ros.processing.parameter_declarations import DECLARATIONS, Acts
+from depth_anything_ros.processing.parameters import ModelParameters
 from depth_anything_ros.ros.depth_node.node import DepthNode
-from depth_anything_ros.ros.depth_node.parameter_declarations import DECLARATIONS, Acts
 from depth_anything_ros.ros.depth_node.parameter_documents import TABLE, YAML, parameter_file, parameter_table
-from depth_anything_ros.ros.depth_node.parameters import ModelParameters
 from depth_anything_ros.ros.process.unknown_parameters import reject_unknown
 from depth_anything_ros.runtime.estimator import Estimator
 

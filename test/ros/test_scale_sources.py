@@ -146,7 +146,7 @@ def test_node_without_measurement_publishes_no_depth_and_says_why(graph, tmp_pat
     bad.fields = bad.fields[:2]
     client.wait_for("inverse_depth/image", rig.shoot({"scale/points": bad}))
     client.spin_until(lambda: "no field x, y and z" in rig.scales[-1].status[0].message, "the reason")
-    assert node.streams[""].processor.scale_problem
+    assert node.streams[""].processor.steps.scale_problem
 
 
 def test_lost_source_is_held_and_then_stops_depth(graph, tmp_path: Path) -> None:

@@ -23,9 +23,9 @@ from depth_anything_ros.capture.live_camera import LiveCamera
 from depth_anything_ros.capture.players import CapturedImage, FilePlayer, LivePlayer
 from depth_anything_ros.capture.sources import open_source
 from depth_anything_ros.geometry.calibration import Calibration, read_calibration
+from depth_anything_ros.geometry.frame_ids import frame_id_problem
+from depth_anything_ros.processing.parameter_declarations import DECLARATIONS
 from depth_anything_ros.ros.camera_node.parameters import declare_camera_parameters
-from depth_anything_ros.ros.depth_node.parameter_declarations import DECLARATIONS
-from depth_anything_ros.ros.io.frame_ids import frame_id_problem
 from depth_anything_ros.ros.io.intra_process import LocalImages
 from depth_anything_ros.ros.io.topic_qos import (
     declared_overrides,

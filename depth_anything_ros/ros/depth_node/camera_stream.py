@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 
 from rclpy.node import Node
 from rclpy.utilities import get_rmw_implementation_identifier
 
-from depth_anything_ros.postprocessing.depth_products import DepthSettings
+from depth_anything_ros.processing.frame_settings import choose_settings
+from depth_anything_ros.processing.measured_scale import MeasuredScale
+from depth_anything_ros.processing.parameters import StreamParameters
+from depth_anything_ros.processing.scale_choice import ScaleChoice
+from depth_anything_ros.processing.scale_parameters import ScaleMeasuring
 from depth_anything_ros.ros.depth_node.frame_scheduler import FrameScheduler
 from depth_anything_ros.ros.depth_node.frame_statistics import FrameStatistics
-from depth_anything_ros.ros.depth_node.frame_task import FrameSettings
-from depth_anything_ros.ros.depth_node.measured_scale import MeasuredScale
 from depth_anything_ros.ros.depth_node.outputs import DepthOutputs
-from depth_anything_ros.ros.depth_node.parameters import StreamParameters
-from depth_anything_ros.ros.depth_node.scale_choice import ScaleChoice, choose_scale
-from depth_anything_ros.ros.depth_node.scale_parameters import ScaleMeasuring
 from depth_anything_ros.ros.depth_node.scale_sources import ScaleSources, odometry_of
 from depth_anything_ros.ros.depth_node.stream_geometry import StreamGeometry
 from depth_anything_ros.ros.depth_node.stream_log import StreamLog
@@ -134,15 +132,15 @@ class CameraStream:
     def set_model(self, estimator: Estimator) -> None:
         """Advertise the outputs of this model."""
         self._scale_sources.close()
-        self.processor.measured = None
+        self.processor.steps.measured = None
         with self._choosing:
             self._estimator = estimator
             self._choose_settings()
         scale = self.scale
         is_measured = scale is not None and scale.state == "measured"
         if is_measured:
-            self.processor.measured = MeasuredScale(
-                self._scale_sources, estimator.record.scale_model, self._uses_images
+            self.processor.steps.measured = MeasuredScale(
+                self._scale_sources.measurements, estimator.record.scale_model, self._uses_images
             )
         self._outputs.create(estimator.record.predicts_depth, estimator.gives_confidence, is_measured)
 
@@ -158,12 +156,12 @@ class CameraStream:
 
     def reset_scale(self) -> None:
         """Forget the scale that sensors measured; the next measurement starts again."""
-        if self.processor.measured is not None:
-            self.processor.measured.reset()
+        if self.processor.steps.measured is not None:
+            self.processor.steps.measured.reset()
 
     def fix_scale(self) -> tuple[bool, str]:
         """Keep the scale that sensors measure now; returns whether there is one, and a line that says so."""
-        measured = self.processor.measured
+        measured = self.processor.steps.measured
         if measured is None:
             return False, "no sensor tells the scale: set the parameters scale.a and scale.b"
         return measured.fix()
@@ -172,8 +170,8 @@ class CameraStream:
         """Forget everything that has a time, because time has jumped."""
         self.input.stamps.reset()
         self._scale_sources.reset()
-        if self.processor.measured is not None:
-            self.processor.measured.forget_past()
+        if self.processor.steps.measured is not None:
+            self.processor.steps.measured.forget_past()
 
     def set_active(self, is_active: bool) -> None:
         """Start or stop receiving images."""
@@ -196,27 +194,15 @@ class CameraStream:
     def _choose_settings(self) -> None:
         if self._estimator is None:
             return
-        parameters, record = self.parameters, self._estimator.record
-        scale = choose_scale(parameters, record, self._scale_sources.names)
+        names = self._scale_sources.measurements.names
+        settings = choose_settings(self.parameters, self._estimator.record, names)
+        scale = settings.scale
         if self.scale is None or scale.text != self.scale.text:
             if scale.is_warning:
                 self.log.warning(scale.text)
             else:
                 self.log.info(scale.text)
-        depth = DepthSettings(
-            scale_model=record.scale_model,
-            minimum=parameters.min_depth,
-            maximum=parameters.max_depth,
-            scale=scale.scale,
-            stride=parameters.points_stride,
-            colored=parameters.points_color,
-            nearest=parameters.points_min_depth,
-            farthest=parameters.points_max_depth or math.inf,
-            flying_threshold=parameters.flying_pixels_threshold,
-            flying_in_depth=parameters.flying_pixels_in_depth,
-            max_sigma=parameters.points_max_sigma,
-        )
-        self.processor.settings = FrameSettings(parameters, scale, depth)
+        self.processor.settings = settings
 
     def _enqueue(self, frame: CameraFrame) -> None:
         waits = frame.info is None and self.input.infos.awaits(frame.stamp)

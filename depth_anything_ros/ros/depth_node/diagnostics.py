@@ -95,11 +95,11 @@ class StreamReport:
         corrects = scale is not None and scale.reference_focal is not None
         if scale is not None:
             values["scale"] = "uncorrected" if corrects and problem is not None else scale.state
-        if (measured := stream.processor.measured) is not None:
+        if (measured := stream.processor.steps.measured) is not None:
             values["scale"] = measured.state(stream.parameters.scale_hold)
-            values["scale problem"] = stream.processor.scale_problem or "none"
-        if corrects and stream.processor.focal_gain is not None:
-            values["meters multiplied for the lens by"] = f"{stream.processor.focal_gain:.4g}"
+            values["scale problem"] = stream.processor.steps.scale_problem or "none"
+        if corrects and stream.processor.steps.focal_gain is not None:
+            values["meters multiplied for the lens by"] = f"{stream.processor.steps.focal_gain:.4g}"
         if problem is not None:
             values["no cloud because"] = problem
         if (choice := stream.geometry.rectified_choice) is not None:
@@ -136,10 +136,10 @@ class StreamReport:
         problems: list[str] = []
         if problem is not None and published:
             problems.append(f"no cloud: {problem}" + (f"; {UNCORRECTED}" if corrects else ""))
-        measured = self._stream.processor.measured
+        measured = self._stream.processor.steps.measured
         if received and measured is not None and measured.state(self._stream.parameters.scale_hold) in ("none", "lost"):
             problems.append(
-                f"no depth, because there is no scale: {self._stream.processor.scale_problem or 'no reason'}"
+                f"no depth, because there is no scale: {self._stream.processor.steps.scale_problem or 'no reason'}"
             )
         if received and self._stream.input.has_zero_stamps:
             problems.append(f"the images {NO_STAMP}")

@@ -7,7 +7,7 @@ import threading
 
 import numpy as np
 
-from depth_anything_ros.ros.depth_node.parameters import ModelParameters
+from depth_anything_ros.processing.parameters import ModelParameters
 from depth_anything_ros.runtime.backends.interface import MAX_BATCH, BuildOptions
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.estimator import Estimator

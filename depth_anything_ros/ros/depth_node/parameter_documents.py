@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from depth_anything_ros.ros.depth_node.parameter_declarations import DECLARATIONS, PER_CAMERA, Acts, Declaration
+from depth_anything_ros.processing.parameter_declarations import DECLARATIONS, PER_CAMERA, Acts, Declaration
 
 YAML, TABLE = Path("config/depth_node.yaml"), Path("docs/parameters.md")
 WIDTH = 118
@@ -43,7 +43,7 @@ def parameter_table() -> str:
     lines = [
         "# Parameters of depth_node",
         "",
-        "`make documents` generates this page from `ros/depth_node/parameter_declarations.py`. `ros2 param describe`",
+        "`make documents` generates this page from `processing/parameter_declarations.py`. `ros2 param describe`",
         "shows the same text. *live* parameters take effect at the next frame. *configure* parameters take effect when",
         "the node is configured, or at `~/reload_model`. *start* parameters are read-only. The node refuses an invalid",
         "value with the reason, and logs parameters that it does not know at start. Defaults with a decimal point need",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from depth_anything_ros.geometry.frame_ids import frame_id_problem
+from depth_anything_ros.geometry.output_geometry import CameraInfoError, GeometryCache, OutputGeometry
+from depth_anything_ros.geometry.rectified_choice import RectifiedChoice
 from depth_anything_ros.ros.depth_node.persistent_warning import PersistentWarning
-from depth_anything_ros.ros.depth_node.rectified_choice import RectifiedChoice
 from depth_anything_ros.ros.depth_node.stream_log import StreamLog
-from depth_anything_ros.ros.io.camera_info import CameraInfoError, GeometryCache, OutputGeometry
-from depth_anything_ros.ros.io.frame_ids import frame_id_problem
 from depth_anything_ros.ros.io.image_input import CameraFrame, ImageInput
 
 UNCORRECTED = (

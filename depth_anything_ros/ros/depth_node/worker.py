@@ -10,35 +10,30 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from rclpy.clock import Clock
 from sensor_msgs.msg import CameraInfo
 
-from depth_anything_ros.images.intensity import InputRange
-from depth_anything_ros.images.pixel_layout import as_rgb, stored
-from depth_anything_ros.postprocessing.depth_products import DepthBuffers, DepthProducts, DepthSettings
-from depth_anything_ros.postprocessing.flying_pixels import reach_of
-from depth_anything_ros.postprocessing.meters import Scale, focal_gain
+from depth_anything_ros.geometry.output_geometry import OutputGeometry
+from depth_anything_ros.postprocessing.depth_products import DepthBuffers, DepthSettings
+from depth_anything_ros.processing.frame_settings import FrameSettings
+from depth_anything_ros.processing.frame_steps import FrameSteps
+from depth_anything_ros.processing.parameters import StreamParameters
 from depth_anything_ros.ros.depth_node.frame_scheduler import FrameScheduler
 from depth_anything_ros.ros.depth_node.frame_statistics import FrameStatistics
-from depth_anything_ros.ros.depth_node.frame_task import FrameSettings, Task
-from depth_anything_ros.ros.depth_node.measured_scale import MeasuredScale
+from depth_anything_ros.ros.depth_node.frame_task import Task
 from depth_anything_ros.ros.depth_node.message_size import large_cloud_advice
 from depth_anything_ros.ros.depth_node.outputs import SCALE, DepthOutputs
-from depth_anything_ros.ros.depth_node.parameters import StreamParameters
 from depth_anything_ros.ros.depth_node.stream_geometry import UNCORRECTED, StreamGeometry
 from depth_anything_ros.ros.depth_node.stream_log import StreamLog
-from depth_anything_ros.ros.io.camera_info import OutputGeometry
 from depth_anything_ros.ros.io.image_decoding import BadImageError, ImageDecoder
 from depth_anything_ros.ros.io.image_input import CameraFrame, ImageInput
-from depth_anything_ros.ros.io.messages import OutputMessages
+from depth_anything_ros.ros.io.messages import OutputMessages, scale_message
 from depth_anything_ros.runtime.backends.interface import MAX_BATCH
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.estimator import Estimator
-from depth_anything_ros.system.array_pool import ArrayPool
 from depth_anything_ros.system.malloc import give_back_freed_memory
 
 MAX_FAILED_BATCHES = 10
@@ -108,7 +103,7 @@ class DepthWorker:
                     task = processor.prepare(frame)
                     if task is not None:
                         tasks.append((processor, task))
-            if len(tasks) > 1 and all(task.outputs.confidence is None for _, task in tasks):
+            if len(tasks) > 1 and all(task.prepared.outputs.confidence is None for _, task in tasks):
                 self._run_batch(tasks)
             else:
                 for processor, task in tasks:
@@ -118,16 +113,18 @@ class DepthWorker:
         estimator = self._model()
         with self._dropping_failed(processor):
             started = time.perf_counter()
-            estimator.estimate(task.rgb, task.size, task.values, task.outputs.confidence)
+            frame = task.prepared
+            estimator.estimate(frame.rgb, frame.size, frame.values, frame.outputs.confidence)
             seconds = time.perf_counter() - started
-            processor.finish(task, estimator.input_size_for(*task.rgb.shape[:2]), seconds)
+            processor.finish(task, estimator.input_size_for(*frame.rgb.shape[:2]), seconds)
 
     def _run_batch(self, tasks: Sequence[tuple[FrameProcessor, Task]]) -> None:
         """Run frames of several cameras at once. If that fails, run them one by one, so only the bad one is lost."""
         estimator = self._model()
         started = time.perf_counter()
         try:
-            images, sizes, arrays = zip(*((task.rgb, task.size, task.values) for _, task in tasks), strict=True)
+            frames = [task.prepared for _, task in tasks]
+            images, sizes, arrays = zip(*((frame.rgb, frame.size, frame.values) for frame in frames), strict=True)
             estimator.estimate_batch(images, sizes, arrays)
         except Exception as error:
             self._report_failed_batch(error)
@@ -138,7 +135,7 @@ class DepthWorker:
         self._failed_batches = 0
         for processor, task in tasks:
             with self._dropping_failed(processor):
-                processor.finish(task, estimator.input_size_for(*task.rgb.shape[:2]), seconds)
+                processor.finish(task, estimator.input_size_for(*task.prepared.rgb.shape[:2]), seconds)
 
     def _model(self) -> Estimator:
         assert self._estimator is not None  # the worker is stopped while there is no model
@@ -181,8 +178,7 @@ class FrameProcessor:
     Attributes:
         settings: settings of the next frame, None without a model. They are replaced as a whole, because the worker may
             be starting a frame.
-        measured: the scale by sensors, if there are any.
-        focal_gain: the factor that corrected the latest frame's meters for its lens; None if there was no correction.
+        steps: the computations, which need no ROS.
     """
 
     def __init__(
@@ -196,20 +192,16 @@ class FrameProcessor:
         shared_memory: int | None,
     ) -> None:
         self.settings: FrameSettings | None = None
-        self.focal_gain: float | None = None
-        self.measured: MeasuredScale | None = None
+        self.steps = FrameSteps(ImageDecoder)
         self._images, self._outputs, self._geometry = images, outputs, geometry
         self._statistics, self._log, self._clock = statistics, log, clock
         self._shared_memory = shared_memory
-        self._decoder, self._pipeline = ImageDecoder(), DepthProducts()
         self._messages: OutputMessages | None = None
-        self._scratch = ArrayPool()
 
     def reset(self) -> None:
         """Free all buffers and forget the settings. Only while the worker is stopped."""
-        self.settings, self.focal_gain, self.measured = None, None, None
-        self._messages, self._pipeline, self._decoder = None, DepthProducts(), ImageDecoder()
-        self._scratch.clear()
+        self.settings, self._messages = None, None
+        self.steps.reset()
 
     def prepare(self, frame: CameraFrame) -> Task | None:
         """Make a frame ready for the model: decode, find the geometry, choose the buffers, rectify.
@@ -242,18 +234,8 @@ class FrameProcessor:
         if not outputs and SCALE not in requested:
             self._publish_info_alone(frame, messages, outputs, geometry, info)
             return None
-        return Task(
-            frame=frame,
-            rgb=self._rectify(rgb, geometry),
-            size=size,
-            values=self._pipeline.output_buffer(outputs, size, depth.scale_model != "inverse_affine"),
-            camera=None if geometry is None else geometry.camera,
-            valid=None if geometry is None else geometry.valid,
-            info=info,
-            messages=messages,
-            outputs=outputs,
-            settings=settings,
-        )
+        prepared = self.steps.prepare(frame.header, rgb, size, geometry, outputs, settings)
+        return Task(frame, prepared, info, messages)
 
     def finish(self, task: Task, network_size: tuple[int, int], model_seconds: float) -> None:
         """Turn the model's map into depth, images and cloud, and publish them.
@@ -263,13 +245,16 @@ class FrameProcessor:
             network_size: (height, width) of the network's input.
             model_seconds: how long the model took.
         """
-        settings, outputs = self._scaled(task, network_size)
-        if task.outputs and not outputs:
-            self._statistics.drop("no scale", self.scale_problem)
+        prepared = task.prepared
+        settings, outputs = self.steps.scale(prepared, network_size)
+        if self.steps.measured is not None and self._outputs.scale_is_requested:
+            report = self.steps.measured.report(prepared.settings.parameters.scale_hold)
+            self._outputs.publish_scale(scale_message(task.frame.header, report))
+        if prepared.outputs and not outputs:
+            self._statistics.drop("no scale", self.steps.scale_problem)
             self._outputs.publish(task.frame.header, task.messages, outputs, task.info)
             return
-        reach = reach_of(task.size, network_size)
-        self._pipeline.derive(task.values, task.rgb, task.camera, task.valid, reach, settings, outputs)
+        self.steps.derive(prepared, network_size, settings, outputs)
         self._outputs.publish(task.frame.header, task.messages, outputs, task.info)
         seconds, nanoseconds = task.frame.stamp
         age = 1e-9 * (self._clock.now().nanoseconds - nanoseconds) - seconds
@@ -287,8 +272,7 @@ class FrameProcessor:
         """Return the image as RGB, uint8 (h, w, 3) of any strides. Raises `BadImageError`."""
         if isinstance(frame.source, np.ndarray):
             return frame.source
-        self._decoder.set_range(InputRange.of(parameters.input_range))
-        rgb, note = self._decoder.decode(frame.source), self._decoder.note
+        rgb, note = self.steps.decode(frame.source, parameters.input_range), self.steps.note
         if note is not None:
             self._log.warn_once(note.partition(":")[0], f"{self._images.image_topic}: {note}; {_RANGE_ADVICE}")
         return rgb
@@ -299,8 +283,8 @@ class FrameProcessor:
         if self._messages is None:
             self._messages = OutputMessages(*shape)
         elif not self._messages.fit(*shape):
-            self._messages, self._pipeline = OutputMessages(*shape), DepthProducts()
-            self._scratch.clear()
+            self._messages = OutputMessages(*shape)
+            self.steps.free_buffers()
             give_back_freed_memory()
         return self._messages
 
@@ -323,42 +307,3 @@ class FrameProcessor:
             self._statistics.drop("no camera_info", self._geometry.problem or "")
         else:
             self._statistics.ignore()
-
-    def _rectify(self, rgb: np.ndarray, geometry: OutputGeometry | None) -> np.ndarray:
-        """Return the image without distortion, in the same channel order in memory, which is the fastest."""
-        rectifier = None if geometry is None else geometry.rectifier
-        if rectifier is None:
-            return rgb
-        raw, order = stored(rgb)
-        rectified = self._scratch.get("rectified", raw.shape)
-        rectifier.remap(raw, rectified)
-        return as_rgb(rectified, order)
-
-    @property
-    def scale_problem(self) -> str:
-        """Why sensors give no scale; "" if they do, or if there are none."""
-        latest = None if self.measured is None else self.measured.latest
-        return "" if latest is None else latest.problem
-
-    def _scaled(self, task: Task, network_size: tuple[int, int]) -> tuple[DepthSettings, DepthBuffers]:
-        """Return the frame's depth settings, and the outputs that can be filled: without a scale, none in meters."""
-        measured = self.measured
-        if measured is None:
-            return self._correct_for_lens(task, network_size), task.outputs
-        if task.valid is not None:  # the network saw nothing there that sensors could have measured
-            np.copyto(task.values, np.float32(np.nan), where=~task.valid)
-        settings = measured.settings_for(task)
-        if self._outputs.scale_is_requested:
-            self._outputs.publish_scale(measured.report(task.frame.header, task.settings.parameters.scale_hold))
-        if settings is not None:
-            return settings, task.outputs
-        return task.settings.depth, replace(task.outputs, depth=None, millimeters=None, points=None, sigma=None)
-
-    def _correct_for_lens(self, task: Task, network_size: tuple[int, int]) -> DepthSettings:
-        """Return the frame's depth settings, with the meters of a metric model corrected for the camera's lens."""
-        reference = task.settings.scale.reference_focal
-        if reference is None or task.camera is None:
-            self.focal_gain = None
-            return task.settings.depth
-        self.focal_gain = focal_gain(task.camera, network_size, reference)
-        return replace(task.settings.depth, scale=Scale(self.focal_gain, 0.0))

@@ -11,10 +11,12 @@ import sys
 from functools import cached_property
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from sensor_msgs.msg import Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from depth_anything_ros.postprocessing.point_cloud import organized_size
+from depth_anything_ros.processing.measured_scale import ScaleReport
 
 _IS_BIG_ENDIAN = sys.byteorder == "big"
 _PIXELS = {"32FC1": (np.float32, 1), "16UC1": (np.uint16, 1), "bgr8": (np.uint8, 3)}
@@ -113,3 +115,17 @@ class OutputMessages:
     def points(self) -> ReusablePointCloud:
         """The point cloud."""
         return ReusablePointCloud(*organized_size(self.height, self.width, self.stride), self.colored)
+
+
+def scale_message(header: Header, report: ScaleReport) -> DiagnosticArray:
+    """Return the message of the topic ``scale``.
+
+    Args:
+        header: of the image.
+        report: of its scale.
+    """
+    level = DiagnosticStatus.WARN if report.is_warning else DiagnosticStatus.OK
+    pairs = [KeyValue(key=key, value=value) for key, value in report.values.items()]
+    return DiagnosticArray(
+        header=header, status=[DiagnosticStatus(level=level, name="scale", message=report.text, values=pairs)]
+    )

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import insort
 from typing import Any, Protocol
 
-import numpy as np
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.subscription import Subscription
 from rclpy.time import Time
-from std_msgs.msg import Header
 
 from depth_anything_ros.geometry.transform import Transform
-from depth_anything_ros.ros.io.transforms import SensorTransforms, TransformError
-from depth_anything_ros.scale.sensor_messages import seconds_of
+from depth_anything_ros.processing.poses import EXTRAPOLATION, TransformError, interpolate, pose_of
+from depth_anything_ros.ros.io.transforms import SensorTransforms, time_of
+from depth_anything_ros.scale.sensor_messages import FrameHeader, seconds_of
 
 TOPIC = "scale/odometry"
-EXTRAPOLATION = 0.1
-"""Seconds after the latest pose for which velocities are taken as constant."""
-MAX_GAP = 0.5
-"""Seconds between two poses, above which the motion in between is unknown."""
 POSES = 2000
 """Poses that are kept: the frames of a slow model are seconds old."""
 
@@ -31,7 +26,7 @@ class Odometry(Protocol):
     def set_open(self, is_open: bool) -> None:
         """Subscribe, or unsubscribe."""
 
-    def pose(self, camera: Header) -> Transform:
+    def pose(self, camera: Any) -> Transform:
         """Return the transform from the camera's optical frame to a fixed frame, at the time of an image.
 
         Args:
@@ -80,22 +75,17 @@ class TopicOdometry:
         """Forget the poses so far."""
         self._poses = []
 
-    def pose(self, camera: Header) -> Transform:
+    def pose(self, camera: Any) -> Transform:
         """Return the camera's pose; see `Odometry`."""
         if not self._poses:
             raise TransformError(f"no message on {self._node.resolve_topic_name(self._topic)}")
         child = interpolate(self._poses, seconds_of(camera))
-        return child @ self._transforms.to_camera(Header(stamp=camera.stamp, frame_id=self._child), camera).inverse()
+        return child @ self._transforms.to_camera(FrameHeader(camera.stamp, self._child), camera).inverse()
 
     def _receive(self, message: Any) -> None:
-        position, orientation = message.pose.pose.position, message.pose.pose.orientation
-        quaternion = (orientation.x, orientation.y, orientation.z, orientation.w)
-        try:
-            pose = Transform.from_quaternion(quaternion, (position.x, position.y, position.z))
-        except ValueError:
+        pose = pose_of(message)
+        if pose is None:
             return  # an odometry that has not started yet
-        if not np.isfinite(pose.translation).all():
-            return
         self._child = message.child_frame_id
         # A new list, because the worker may be reading the present one.
         poses = self._poses[-POSES:]
@@ -125,41 +115,12 @@ class TfOdometry:
     def reset(self) -> None:
         """Do nothing: the transforms are reset by their owner."""
 
-    def pose(self, camera: Header) -> Transform:
+    def pose(self, camera: Any) -> Transform:
         """Return the camera's pose; see `Odometry`."""
         try:
-            return self._transforms.lookup(self._frame, camera.frame_id, Time.from_msg(camera.stamp))[1]
+            return self._transforms.lookup(self._frame, camera.frame_id, time_of(camera.stamp))[1]
         except TransformError:  # the odometry of the image's time may arrive later
             latest, pose = self._transforms.lookup(self._frame, camera.frame_id, Time())
             early = Time(nanoseconds=max(round(1e9 * (latest - EXTRAPOLATION)), 1))
             before = self._transforms.lookup(self._frame, camera.frame_id, early)
             return interpolate([before, (latest, pose)], seconds_of(camera))
-
-
-def interpolate(poses: list[tuple[float, Transform]], time: float) -> Transform:
-    """Return the pose at a time, with constant velocities between two poses and shortly after the last one.
-
-    Args:
-        poses: times in seconds and poses, in order of time; at least one.
-        time: seconds.
-
-    Raises:
-        TransformError: there is no pose close to that time.
-    """
-    index = bisect_left(poses, time, key=lambda item: item[0])
-    if index < len(poses) and poses[index][0] == time:
-        return poses[index][1]
-    if index == 0:
-        raise TransformError("the odometry has no pose as old as the image")
-    if index == len(poses):
-        if time - poses[-1][0] > EXTRAPOLATION:
-            raise TransformError(f"the latest pose of the odometry is {time - poses[-1][0]:.2f} s older than the image")
-        if len(poses) == 1:
-            return poses[0][1]
-        index -= 1
-    (start, first), (end, second) = poses[index - 1], poses[index]
-    if end - start > MAX_GAP:
-        raise TransformError(f"the odometry has a gap of {end - start:.2f} s at the time of the image")
-    share = (time - start) / (end - start)
-    rotations, translations = (first.inverse() @ second).fraction(np.array([share]))
-    return first @ Transform(rotations[0], translations[0])

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from rclpy.clock import ClockType
 from rclpy.node import Node
 from rclpy.time import Time
-from std_msgs.msg import Header
 
 from depth_anything_ros.geometry.transform import Transform
-
-
-class TransformError(LookupError):
-    """The transform between two frames is unknown; the message says why, and what to do."""
+from depth_anything_ros.processing.poses import TransformError
 
 
 class SensorTransforms:
@@ -30,7 +27,7 @@ class SensorTransforms:
         self._buffer: Any = None
         self._missing = ""
 
-    def to_camera(self, sensor: Header, camera: Header) -> Transform:
+    def to_camera(self, sensor: Any, camera: Any) -> Transform:
         """Return the transform of a measurement into the camera's optical frame, at the time of the measurement.
 
         Args:
@@ -44,7 +41,7 @@ class SensorTransforms:
             return self._fixed
         if sensor.frame_id == camera.frame_id:
             return Transform.identity()
-        return self.lookup(camera.frame_id, sensor.frame_id, Time.from_msg(sensor.stamp))[1]
+        return self.lookup(camera.frame_id, sensor.frame_id, time_of(sensor.stamp))[1]
 
     def lookup(self, target: str, source: str, time: Time) -> tuple[float, Transform]:
         """Return a transform of TF, and its time in seconds.
@@ -91,3 +88,8 @@ class SensorTransforms:
         if self._missing:
             raise TransformError(self._missing)
         return self._buffer
+
+
+def time_of(stamp: Any) -> Time:
+    """Return the time of a builtin_interfaces/Time, or of an object with its fields."""
+    return Time(seconds=stamp.sec, nanoseconds=stamp.nanosec, clock_type=ClockType.ROS_TIME)

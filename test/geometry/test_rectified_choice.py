@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from depth_anything_ros.ros.depth_node.rectified_choice import called_rectified, choose_rectified
+from depth_anything_ros.geometry.rectified_choice import called_rectified, choose_rectified
 
 
 @pytest.mark.parametrize(

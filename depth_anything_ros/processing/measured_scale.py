@@ -4,26 +4,42 @@ from __future__ import annotations
 
 import math
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from std_msgs.msg import Header
 
 from depth_anything_ros.images.gray import gray_at
 from depth_anything_ros.postprocessing.depth_products import DepthSettings
-from depth_anything_ros.ros.depth_node.frame_task import Task
-from depth_anything_ros.ros.depth_node.scale_sources import ScaleSources, SourceFrame
+from depth_anything_ros.processing.scale_measurements import ScaleMeasurements, SourceFrame
 from depth_anything_ros.scale.fit import Prior
 from depth_anything_ros.scale.kinds import KINDS
 from depth_anything_ros.scale.metric_scale import MOTION, FrameScale, MetricScale
 from depth_anything_ros.scale.sensor_messages import seconds_of
 from depth_anything_ros.scale.uncertainty import depth_sigma
 
+if TYPE_CHECKING:
+    from depth_anything_ros.processing.frame_steps import PreparedFrame
+
 MAX_SIGMA = 0.4
 """Relative standard deviation of a held scale, above which it counts as lost."""
 PRIOR_SHIFT_SIGMA = 0.1
 """1/meters for inverse depth, meters for depth: what is known of the shift before any measurement."""
+
+
+@dataclass(frozen=True)
+class ScaleReport:
+    """The content of the topic ``scale`` for one frame.
+
+    Attributes:
+        text: the problem, or else the state.
+        is_warning: whether the scale cannot be relied on.
+        values: the state and the numbers, as text.
+    """
+
+    text: str
+    is_warning: bool
+    values: dict[str, str]
 
 
 class MeasuredScale:
@@ -38,7 +54,7 @@ class MeasuredScale:
         latest: the scale of the latest frame.
     """
 
-    def __init__(self, sources: ScaleSources, scale_model: str, uses_images: bool) -> None:
+    def __init__(self, sources: ScaleMeasurements, scale_model: str, uses_images: bool) -> None:
         self.latest: FrameScale | None = None
         self._kind = KINDS[scale_model]
         self._sources, self._uses_images = sources, uses_images
@@ -48,7 +64,7 @@ class MeasuredScale:
         self._fixed: FrameScale | None = None
         sources.connect(self._metric)
 
-    def settings_for(self, task: Task) -> DepthSettings | None:
+    def settings_for(self, frame: PreparedFrame) -> DepthSettings | None:
         """Return the depth settings of a frame; None if it has no scale, and so no depth. For the worker's thread."""
         with self._lock:
             is_reset, self._reset_requested = self._reset_requested, False
@@ -56,38 +72,38 @@ class MeasuredScale:
         if is_reset:
             self._metric.reset()
         if fixed is not None:
-            return self._settings(task, fixed)
-        found = self._measure(task)
+            return self._settings(frame, fixed)
+        found = self._measure(frame)
         with self._lock:
             if not self._reset_requested and self._fixed is None:
                 self.latest = found
         if found.state is None or (
-            task.settings.parameters.scale_lost == "stop"
-            and self._state_of(found, task.settings.parameters.scale_hold) == "lost"
+            frame.settings.parameters.scale_lost == "stop"
+            and self._state_of(found, frame.settings.parameters.scale_hold) == "lost"
         ):
             return None
-        return self._settings(task, found)
+        return self._settings(frame, found)
 
-    def _measure(self, task: Task) -> FrameScale:
-        if task.camera is None:
+    def _measure(self, frame: PreparedFrame) -> FrameScale:
+        if frame.camera is None:
             return FrameScale(None, True, math.inf, "there is no camera_info")
-        self._metric.is_local = task.settings.parameters.scale_local
-        header = task.frame.header
-        gray = gray_at(task.rgb, task.size) if self._uses_images or MOTION in self._sources.names else None
+        self._metric.is_local = frame.settings.parameters.scale_local
+        header = frame.header
+        gray = gray_at(frame.rgb, frame.size) if self._uses_images or MOTION in self._sources.names else None
         pose = self._sources.pose(header)
         self._sources.begin_frame(SourceFrame(header, self._kind.sign < 0, pose, gray))
         images = gray if self._uses_images else None
-        found = self._metric.update(task.values, task.camera, seconds_of(header), pose, images)
+        found = self._metric.update(frame.values, frame.camera, seconds_of(header), pose, images)
         return replace(found, problem=found.problem or self._sources.problem)
 
-    def _settings(self, task: Task, found: FrameScale) -> DepthSettings:
+    def _settings(self, frame: PreparedFrame, found: FrameScale) -> DepthSettings:
         state = found.state
         assert state is not None  # otherwise there is no depth
 
         def write_sigma(depth: np.ndarray, out: np.ndarray) -> None:
             depth_sigma(depth, self._kind, state, found.residual, out, found.local_error)
 
-        return replace(task.settings.depth, scale=state.scale, local_factor=found.factor, write_sigma=write_sigma)
+        return replace(frame.settings.depth, scale=state.scale, local_factor=found.factor, write_sigma=write_sigma)
 
     def forget_past(self) -> None:
         """Forget what was measured before the next frame, because time has jumped. A fixed scale stays."""
@@ -123,12 +139,10 @@ class MeasuredScale:
             return "measured"
         return "held" if found.age <= hold and found.state.sigma(self._kind) < MAX_SIGMA else "lost"
 
-    def report(self, header: Header, hold: float) -> DiagnosticArray:
-        """Return the message of the topic ``scale`` for the latest frame: the state, and the numbers as values.
+    def report(self, hold: float) -> ScaleReport:
+        """Return the report of the latest frame: the state, and the numbers as values.
 
-        Args:
-            header: of the image.
-            hold: seconds that a scale is held.
+        ``hold``: seconds that a scale is held.
         """
         found, name = self.latest, self.state(hold)  # services may change both meanwhile
         values = {"state": name}
@@ -144,7 +158,5 @@ class MeasuredScale:
                 "carried": str(found.is_carried).lower(),
             }
         problem = "" if found is None else found.problem
-        level = DiagnosticStatus.OK if name in ("measured", "held", "fixed") and not problem else DiagnosticStatus.WARN
-        pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
-        status = DiagnosticStatus(level=level, name="scale", message=problem or name, values=pairs)
-        return DiagnosticArray(header=header, status=[status])
+        is_warning = name not in ("measured", "held", "fixed") or bool(problem)
+        return ScaleReport(problem or name, is_warning, values)

@@ -1,19 +1,22 @@
-"""The geometry of a frame's outputs from camera_info: exact, and computed only when camera_info changes."""
+"""The geometry of a frame's outputs from camera_info: exact, and computed only when camera_info changes.
+
+A camera_info is any object with the fields of sensor_msgs/CameraInfo of ROS 2, from rclpy or rosbags. Needs no ROS.
+"""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from sensor_msgs.msg import CameraInfo
 
 from depth_anything_ros.geometry.camera import Camera, intrinsics_doubt
 from depth_anything_ros.geometry.distortion import distortion_of
 from depth_anything_ros.geometry.rectification import MODELS, Rectifier, needs_rectification
+from depth_anything_ros.geometry.rectified_choice import RectifiedChoice, choose_rectified
 from depth_anything_ros.geometry.sensor_window import Size, described_size, pixel_transform
-from depth_anything_ros.ros.depth_node.rectified_choice import RectifiedChoice, choose_rectified
 
 MAX_SLOPE = 1e6
 """Maximum slope of a pixel's ray, x or y to z. It is beyond any lens and near the limit of single precision."""
@@ -40,7 +43,7 @@ class OutputGeometry:
         doubt: what is probably wrong with the camera_info, with the fix; None if nothing is.
     """
 
-    info: CameraInfo
+    info: Any
     camera: Camera
     rectifier: Rectifier | None
     valid: np.ndarray | None
@@ -66,7 +69,7 @@ class GeometryCache:
         self._geometry: OutputGeometry | None = None
 
     def geometry(
-        self, info: CameraInfo, image_size: Size, output_size: Size, rectified: bool | None, rectify: bool
+        self, info: Any, image_size: Size, output_size: Size, rectified: bool | None, rectify: bool
     ) -> OutputGeometry:
         """Return the geometry of the outputs; the same object while only the header changes.
 
@@ -92,18 +95,16 @@ class GeometryCache:
         return self._geometry
 
 
-def distorts(info: CameraInfo) -> bool:
+def distorts(info: Any) -> bool:
     """Return whether a raw image of this camera differs from the rectified one. An unknown distortion model counts."""
     try:
-        model, distortion = distortion_of(info.distortion_model, info.d)
+        model, distortion = distortion_of(info.distortion_model, info.d.tolist())
     except ValueError:
         return True
     return needs_rectification(distortion, _matrices(info)[1], model)
 
 
-def output_geometry(
-    info: CameraInfo, image_size: Size, output_size: Size, rectified: bool, rectify: bool
-) -> OutputGeometry:
+def output_geometry(info: Any, image_size: Size, output_size: Size, rectified: bool, rectify: bool) -> OutputGeometry:
     """Return the geometry of the outputs of one image.
 
     The outputs have the geometry of P, as in image_pipeline, if the image is rectified or is to be rectified here. The
@@ -144,12 +145,12 @@ def output_geometry(
     return OutputGeometry(result, camera_of(result), rectifier, valid, doubt)
 
 
-def camera_of(info: CameraInfo) -> Camera:
+def camera_of(info: Any) -> Camera:
     """Return the pinhole camera of P, for a camera_info whose image has the size that it states."""
     return Camera(info.width, info.height, float(info.p[0]), float(info.p[5]), float(info.p[2]), float(info.p[6]))
 
 
-def _calibration(info: CameraInfo) -> tuple:
+def _calibration(info: Any) -> tuple:
     """Return all fields of a camera_info but the header, in a form that compares quickly."""
     roi = info.roi
     return (
@@ -159,7 +160,7 @@ def _calibration(info: CameraInfo) -> tuple:
     )
 
 
-def _check(info: CameraInfo, image_size: Size) -> None:
+def _check(info: Any, image_size: Size) -> None:
     """Raise `CameraInfoError` for a camera_info that is not calibrated or belongs to another image."""
     if not (np.isfinite(info.k).all() and np.isfinite(info.p).all()):
         raise CameraInfoError("K or P of camera_info is not finite; calibrate the camera")
@@ -185,7 +186,7 @@ def _check(info: CameraInfo, image_size: Size) -> None:
         )
 
 
-def _doubt(info: CameraInfo, projection: np.ndarray, rectified: bool) -> str | None:
+def _doubt(info: Any, projection: np.ndarray, rectified: bool) -> str | None:
     """Return what is probably wrong with a camera_info, given the P (3, 4) in sensor pixels that is used, or None."""
     if rectified and info.p[0] == 0 and any(info.d):
         return (
@@ -211,7 +212,7 @@ def _visibility_doubt(valid: np.ndarray | None) -> str | None:
     )
 
 
-def _check_rays(info: CameraInfo) -> None:
+def _check_rays(info: Any) -> None:
     """Raise `CameraInfoError` if the pixels look too far sideways, or too straight ahead, for any camera."""
     fx, _, cx, _, _, fy, cy = map(float, info.p[:7])
     for focal, center, length in ((fx, cx, info.width), (fy, cy, info.height)):
@@ -222,7 +223,7 @@ def _check_rays(info: CameraInfo) -> None:
             )
 
 
-def _matrices(info: CameraInfo) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _matrices(info: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return K (3, 3), R (3, 3) and P (3, 4) in sensor pixels; missing ones are replaced."""
     intrinsics, projection = info.k.reshape(3, 3).copy(), info.p.reshape(3, 4).copy()
     intrinsics[2], projection[2, :3] = [0, 0, 1], [0, 0, 1]
@@ -231,10 +232,10 @@ def _matrices(info: CameraInfo) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return intrinsics, info.r.reshape(3, 3) if np.any(info.r) else np.eye(3), projection
 
 
-def _distortion(info: CameraInfo) -> tuple[str, Sequence[float]]:
+def _distortion(info: Any) -> tuple[str, Sequence[float]]:
     """Return the distortion model, in sensor_msgs' name, and the coefficients of a raw image."""
     try:
-        return distortion_of(info.distortion_model, info.d)
+        return distortion_of(info.distortion_model, info.d.tolist())
     except ValueError as error:
         raise _unusable(error) from error
 
@@ -261,14 +262,24 @@ def _unusable(error: ValueError) -> CameraInfoError:
     )
 
 
-def _scaled(info: CameraInfo, intrinsics: np.ndarray, projection: np.ndarray, size: Size) -> CameraInfo:
+def _scaled(info: Any, intrinsics: np.ndarray, projection: np.ndarray, size: Size) -> Any:
     """Return the camera_info of an unbinned image of ``size`` with this K and P, no rotation and an empty header."""
     result = copy.copy(info)
-    result.header = type(info.header)()
+    result.header = _empty(info.header)
     result.height, result.width = size
     result.k, result.p = intrinsics.ravel(), projection.ravel()
     result.r = np.eye(3).ravel()
     result.d = info.d[:]
     result.binning_x = result.binning_y = 0
-    result.roi = type(info.roi)()
+    result.roi = copy.copy(info.roi)
+    result.roi.x_offset = result.roi.y_offset = result.roi.height = result.roi.width = 0
+    result.roi.do_rectify = False
+    return result
+
+
+def _empty(header: Any) -> Any:
+    """Return a header without stamp and frame id; messages of rosbags have no defaults."""
+    result = copy.copy(header)
+    result.stamp, result.frame_id = copy.copy(header.stamp), ""
+    result.stamp.sec = result.stamp.nanosec = 0
     return result

@@ -13,7 +13,7 @@ from sensor_msgs.msg import RegionOfInterest
 from std_msgs.msg import Header
 
 from depth_anything_ros.geometry.camera import Camera
-from depth_anything_ros.ros.io.camera_info import CameraInfoError, GeometryCache, OutputGeometry, camera_of
+from depth_anything_ros.geometry.output_geometry import CameraInfoError, GeometryCache, OutputGeometry, camera_of
 
 
 def geometry(info, image_size=(480, 640), output_size=(480, 640), rectified=True, rectify=True) -> OutputGeometry:

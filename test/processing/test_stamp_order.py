@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depth_anything_ros.ros.io.stamp_order import MAX_DISORDER, MAX_LATE_IN_A_ROW, StampOrder
+from depth_anything_ros.processing.stamp_order import MAX_DISORDER, MAX_LATE_IN_A_ROW, StampOrder
 
 SECOND = 10**9
 stamps = st.integers(1, 4 * SECOND)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from depth_anything_ros.geometry.transform import Transform
-from depth_anything_ros.ros.depth_node.parameter_declarations import SCALE_SOURCES
+from depth_anything_ros.processing.parameter_declarations import SCALE_SOURCES
 
 FIXED = "fixed"
 """The value of ``scale.source`` for the scale that parameters set."""

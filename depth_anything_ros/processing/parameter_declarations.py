@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-
 from depth_anything_ros.runtime.backends import BACKENDS, PRECISIONS
 
 
@@ -46,21 +44,6 @@ class Declaration:
     acts: Acts
     limits: tuple[float, float] | None = None
     choices: tuple[str, ...] = ()
-
-    def descriptor(self) -> ParameterDescriptor:
-        """Return what `ros2 param describe` shows."""
-        descriptor = ParameterDescriptor(description=self.description, read_only=self.acts is Acts.START)
-        # YAML reads true as a boolean, and one name of a list may be written without brackets.
-        descriptor.dynamic_typing = "true" in self.choices or self.name == "scale.source"
-        if self.choices:
-            descriptor.additional_constraints = f"one of {', '.join(self.choices)}"
-        if self.limits and isinstance(self.default, int):
-            low, high = self.limits
-            descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
-        elif self.limits:
-            low, high = self.limits
-            descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high, step=0.0)]
-        return descriptor
 
     def check(self, value: Any) -> None:
         """Raise `ValueError`, with the parameter's name, if the value is not one of the choices."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from depth_anything_ros.postprocessing.meters import Scale
-from depth_anything_ros.ros.depth_node.parameters import StreamParameters
+from depth_anything_ros.processing.parameters import StreamParameters
 from depth_anything_ros.zoo.record import ModelRecord
 
 FORMULAS = {
