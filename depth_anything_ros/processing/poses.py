@@ -14,6 +14,15 @@ EXTRAPOLATION = 0.1
 MAX_GAP = 0.5
 """Seconds between two poses, above which the motion in between is unknown."""
 
+POSES = 2000
+"""Poses that are kept."""
+SPACING = 0.005
+"""Seconds between two poses that are kept, at least: the frames of a slow model are seconds old."""
+MIN_SPAN = 0.02
+"""Seconds between the two poses that tell the velocity after the latest one, if there are such."""
+JUMP = 1.0
+"""Seconds by which a pose is older than the latest one, if a recording has started again."""
+
 
 class TransformError(LookupError):
     """The transform between two frames is unknown; the message says why, and what to do."""
@@ -28,6 +37,22 @@ def pose_of(message: Any) -> Transform | None:
     except ValueError:
         return None
     return pose if np.isfinite(pose.translation).all() else None
+
+
+def with_pose(poses: list[tuple[float, Transform]], time: float, pose: Transform) -> list[tuple[float, Transform]]:
+    """Return poses with one more, in order of time, as a new list.
+
+    Args:
+        poses: times in seconds and poses, in order of time.
+        time: seconds. A pose within `SPACING` of another is left out; one `JUMP` older than the latest starts again.
+        pose: the pose.
+    """
+    if poses and time < poses[-1][0] - JUMP:
+        return [(time, pose)]
+    index = bisect_left(poses, time, key=lambda item: item[0])
+    if any(abs(near - time) < SPACING for near, _ in poses[max(index - 1, 0) : index + 1]):
+        return poses
+    return [*poses[:index], (time, pose), *poses[index:]][-POSES:]
 
 
 def interpolate(poses: list[tuple[float, Transform]], time: float) -> Transform:
@@ -45,13 +70,16 @@ def interpolate(poses: list[tuple[float, Transform]], time: float) -> Transform:
         return poses[index][1]
     if index == 0:
         raise TransformError("the odometry has no pose as old as the image")
+    latest = min(index, len(poses) - 1)
+    before = latest - 1
     if index == len(poses):
         if time - poses[-1][0] > EXTRAPOLATION:
             raise TransformError(f"the latest pose of the odometry is {time - poses[-1][0]:.2f} s older than the image")
         if len(poses) == 1:
             return poses[0][1]
-        index -= 1
-    (start, first), (end, second) = poses[index - 1], poses[index]
+        while before and poses[latest][0] - poses[before][0] < MIN_SPAN:
+            before -= 1
+    (start, first), (end, second) = poses[before], poses[latest]
     if end - start > MAX_GAP:
         raise TransformError(f"the odometry has a gap of {end - start:.2f} s at the time of the image")
     share = (time - start) / (end - start)

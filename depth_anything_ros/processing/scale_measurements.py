@@ -39,7 +39,11 @@ from depth_anything_ros.scale.two_view import MotionReferences
 IMU_AGE = 0.1
 """Seconds around an image whose messages of the IMU, on average, tell the direction of gravity."""
 IMUS = 1000
-"""Messages of the IMU that are kept: the frames of a slow model are seconds old."""
+"""Messages of the IMU that are kept."""
+IMU_SPACING = 0.005
+"""Seconds between two of them, at least: the frames of a slow model are seconds old."""
+MOTION_GAP = 10.0
+"""Seconds between two images, above which no feature is followed from one to the other."""
 
 
 class SensorFrames(Protocol):
@@ -120,6 +124,7 @@ class ScaleMeasurements:
         self._metric: MetricScale | None = None
         self._motion: MotionReferences | None = None
         self._motion_camera: Camera | None = None
+        self._motion_time = 0.0
         self._frame: SourceFrame | None = None
         self._depth_info: Any = None
         self._depth_geometry = GeometryCache()
@@ -141,7 +146,13 @@ class ScaleMeasurements:
 
     def forget_past(self) -> None:
         """Forget messages of the past, because time has jumped."""
+        self._motion = None
         self._imus.clear()
+
+    def discard_waiting(self) -> None:
+        """Forget the messages that wait for an image. They may be many large clouds."""
+        if self._metric is not None:
+            self._metric.discard_waiting()
 
     def pose(self, header: Any) -> Transform | None:
         """Return the camera's pose at the time of an image; None if it is unknown. For the worker's thread.
@@ -176,9 +187,11 @@ class ScaleMeasurements:
         """Return references of features that are tracked between the camera's images."""
         if frame.pose is None or frame.gray is None:
             raise SensorMessageError(self.problem or "there is no odometry")
-        if self._motion is None or self._motion_camera != camera:
-            self._motion, self._motion_camera = MotionReferences(camera), camera
-        return self._motion.add(frame.gray, frame.pose, time)
+        motion, gap = self._motion, time - self._motion_time
+        if motion is None or self._motion_camera != camera or not 0 <= gap <= MOTION_GAP:
+            motion = self._motion = MotionReferences(camera)
+        self._motion_camera, self._motion_time = camera, time
+        return motion.add(frame.gray, frame.pose, time)
 
     def _add(self, source: str, header: Any, convert: Callable[[Transform, View], References]) -> None:
         if self._metric is None:
@@ -250,7 +263,8 @@ class ScaleMeasurements:
 
     def on_imu(self, imu: Any) -> None:
         """Take a sensor_msgs/Imu."""
-        self._imus.append(imu)
+        if not self._imus or abs(seconds_of(imu.header) - seconds_of(self._imus[-1].header)) >= IMU_SPACING:
+            self._imus.append(imu)
 
     def _ground(self, camera: Camera, time: float) -> References:
         """Return references on the ground, with gravity from the IMU, or from the camera's pitch without one."""

@@ -15,14 +15,12 @@ from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.transform import Transform
 from depth_anything_ros.scale.references import References
 from depth_anything_ros.scale.sensor_points import from_points
-from depth_anything_ros.scale.visual_odometry import VisualOdometry
+from depth_anything_ros.scale.visual_odometry import MAX_DEPTH, VisualOdometry
 
 STRIDE = 8
 """Every so many rows and columns of the depth map become points."""
 SURFACE_SIGMA = 0.02
 """Relative standard deviation of a carried point."""
-MAX_DEPTH = 1000.0
-"""Meters. Farther points do not move in the image."""
 MIN_OVERLAP = 0.5
 """Share of the points that must still be visible; below it, the current frame becomes the keyframe."""
 
@@ -141,7 +139,8 @@ class DepthCarrier:
 
     @staticmethod
     def _tracked(visual: VisualOdometry, view: CarriedView) -> Transform | None:
-        return None if view.gray is None else visual.track(view.gray)
+        is_same = view.gray is not None and view.camera == visual.camera  # the outputs may have another size now
+        return visual.track(view.gray) if is_same else None
 
     def keep(self, view: CarriedView, log_depth: np.ndarray, stride: int, sigma: float, is_measured: bool) -> None:
         """Keep the depth of a frame, if it was measured, or if the kept one is about to leave the view.

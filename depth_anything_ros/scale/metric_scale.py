@@ -74,7 +74,9 @@ class FrameScale:
 
 
 class MetricScale:
-    """Finds the scale of each frame of one camera. `add` may be called from any thread, all else from one.
+    """Finds the scale of each frame of one camera.
+
+    `add` and `discard_waiting` may be called from any thread, all else from one.
 
     Args:
         kind: how the network's output becomes depth.
@@ -117,13 +119,17 @@ class MetricScale:
                 waiting.popleft()
             waiting.append((time, convert))
 
+    def discard_waiting(self) -> None:
+        """Forget the measurements that wait for an image. They may be many large clouds."""
+        with self._lock:
+            self._waiting.clear()
+
     def reset(self) -> None:
         """Forget the scale and all measurements, for instance because time has jumped."""
         self.tracker.reset()
         self._carrier.reset()
         self._field, self._error, self._time = None, None, -math.inf
-        with self._lock:
-            self._waiting.clear()
+        self.discard_waiting()
 
     def update(
         self,

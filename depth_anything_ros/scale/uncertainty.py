@@ -40,7 +40,8 @@ def depth_sigma(
     """
     height, width = depth.shape
     stride = max(1, round(width / SUPPORT_WIDTH))
-    small = depth[stride // 2 :: stride, stride // 2 :: stride]
+    first_row, first_column = (min(stride // 2, side - 1) for side in depth.shape)  # an image may be a single line
+    small = depth[first_row::stride, first_column::stride]
     small = np.where(np.isfinite(small) & (small > 0), small, np.float32(1))  # the result there is not finite anyway
     far = residual if local is None else local.far
     variance = _scale_variance(small, kind, state) + np.float32(far**2)

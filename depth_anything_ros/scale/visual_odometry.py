@@ -21,6 +21,8 @@ MIN_FEATURES = 12
 """Fewer give no motion."""
 MIN_SHARE = 0.4
 """Share of the features at the start; with fewer, it is time to start again."""
+MAX_DEPTH = 1000.0
+"""Meters. Farther points do not move in the image."""
 MAX_ERROR = 3.0
 """Pixels between a feature and the projection of its point; farther away, it moves by itself or its depth is wrong."""
 
@@ -34,10 +36,13 @@ class VisualOdometry:
         log_depth: float32 (h, w), ln Z at every ``stride``-th pixel, the first one at ``stride`` // 2.
         stride: pixels of the image to one of ``log_depth``.
         pose: from the camera's optical frame to a fixed frame.
+
+    Attributes:
+        camera: of the images.
     """
 
     def __init__(self, camera: Camera, gray: np.ndarray, log_depth: np.ndarray, stride: int, pose: Transform) -> None:
-        self._camera, self._latest, self._pose = camera, gray, pose
+        self.camera, self._latest, self._pose = camera, gray, pose
         self._log_depth: np.ndarray | None = log_depth
         self._stride = stride
         self._pixels, self._points, self._count = np.zeros((0, 2), np.float32), np.zeros((0, 3)), 0
@@ -54,7 +59,7 @@ class VisualOdometry:
         self._pixels, self._points = moved[is_kept], self._points[is_kept]
         if len(self._pixels) < MIN_FEATURES:
             return None
-        camera = self._camera
+        camera = self.camera
         intrinsics = np.array([[camera.fx, 0, camera.cx], [0, camera.fy, camera.cy], [0, 0, 1]])
         guess = self._pose.inverse()
         turn, shift = cv2.Rodrigues(guess.rotation)[0], guess.translation.reshape(3, 1).copy()
@@ -83,6 +88,6 @@ class VisualOdometry:
         index = np.rint((pixels - self._stride // 2) / self._stride).astype(np.intp)
         columns, rows = np.clip(index[:, 0], 0, log_depth.shape[1] - 1), np.clip(index[:, 1], 0, log_depth.shape[0] - 1)
         z = np.exp(log_depth[rows, columns].astype(np.float64))
-        known = np.isfinite(z) & (z < 1000)
+        known = np.isfinite(z) & (z > 0) & (z < MAX_DEPTH)
         self._pixels, self._count = pixels[known], int(known.sum())
-        self._points = self._pose.apply(self._camera.back_project(pixels[known].astype(np.float64), z[known]))
+        self._points = self._pose.apply(self.camera.back_project(pixels[known].astype(np.float64), z[known]))

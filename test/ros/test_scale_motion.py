@@ -236,3 +236,25 @@ def test_scale_that_was_reset_cannot_be_fixed(graph, tmp_path: Path) -> None:
     rig.depth(lambda: {"scale/points": cloud()})
     node._on_reset_scale(Trigger.Request(), Trigger.Response())
     assert not node._on_set_scale(Trigger.Request(), Trigger.Response()).success
+
+
+def test_motion_measures_again_after_a_restart_of_a_recording(graph, tmp_path: Path) -> None:
+    """Without simulated time only the stamps tell. The odometry starts again too, from another place."""
+    depth = slope()
+    model = write_constant_model(tmp_path / "model.onnx", relative(depth))
+    outputs = (DEPTH, "inverse_depth/image")
+    _, client = graph(model, outputs, scale__source=["motion"], scale__odometry="topic")
+    rig = Rig(client, {"scale/odometry": Odometry}, camera_info())
+
+    def drive(start: float) -> None:
+        for number in range(12):
+            sent = {"scale/odometry": odometry(start + number * STEP)}
+            image = rig.shoot(sent, picture=picture(number * STEP), step=0.05 if number else -30.0)
+            client.wait_for("inverse_depth/image", image)
+        assert error(floats(client.wait_for(DEPTH, image)), depth) < 0.1
+        assert rig.values()["source"] == "motion"
+
+    drive(0.0)
+    first = len(client.received[DEPTH])
+    drive(-3.0)
+    assert len(client.received[DEPTH]) > first

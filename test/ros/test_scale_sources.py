@@ -23,6 +23,7 @@ from scale_rig import (
     CAMERA,
     CAMERA_HEIGHT,
     DEPTH,
+    FRAME,
     HEIGHT,
     WIDTH,
     A,
@@ -251,3 +252,22 @@ def test_fixed_scale_is_that_of_the_parameters(graph, tmp_path: Path, source: ob
     model = write_constant_model(tmp_path / "model.onnx", relative(room()))
     node, _ = graph(model, (), scale__source=source, scale__a=A, scale__b=B)
     assert node.streams[""].scale.state == "set"
+
+
+def test_measurements_do_not_wait_in_memory_while_nobody_listens(graph, tmp_path: Path) -> None:
+    """64 clouds of a large lidar are 400 MB."""
+    depth = room()
+    model = write_constant_model(tmp_path / "model.onnx", relative(depth))
+    node, client = graph(model, (DEPTH,), scale__source=["point_cloud"])
+    rig = Rig(client, {"scale/points": PointCloud2})
+    rig.depth(lambda: {"scale/points": cloud_of(points_of_room(depth))})
+    waiting = node.streams[""].processor.measured._metric._waiting
+    publisher = rig._publishers["scale/points"]
+    late = cloud_of(points_of_room(depth))
+    late.header.stamp.sec, late.header.frame_id = 101, FRAME
+    publisher.publish(late)
+    client.spin_until(lambda: any(waiting.values()), "the cloud")
+    for subscription in list(client.subscriptions):
+        client.destroy_subscription(subscription)
+    client.spin_until(lambda: not publisher.get_subscription_count(), "the end of the source")
+    client.spin_until(lambda: not waiting, "the end of the cloud")

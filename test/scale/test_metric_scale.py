@@ -15,7 +15,8 @@ from depth_anything_ros.geometry.transform import Transform
 from depth_anything_ros.scale.fit import Prior
 from depth_anything_ros.scale.kinds import KINDS, log_depth
 from depth_anything_ros.scale.metric_scale import Convert, MetricScale
-from depth_anything_ros.scale.references import References
+from depth_anything_ros.scale.references import References, references
+from depth_anything_ros.scale.uncertainty import depth_sigma
 
 CAMERA = Camera(WIDTH, HEIGHT, 500.0, 500.0, 319.5, 239.5)
 
@@ -214,3 +215,48 @@ def test_two_sources_of_which_one_has_a_common_error_are_weighted_by_it() -> Non
     error = float(log_depth(scaled.kind, 0.6, found.state.log_a, found.state.b)) + math.log(A * 0.6 + B)
     assert abs(error) < 0.03
     assert found.state.sigma(scaled.kind) >= 0.0099
+
+
+def textured(width: int, height: int) -> np.ndarray:
+    coarse = np.random.default_rng(0).integers(0, 255, (max(height // 8, 1), max(width // 8, 1)), np.uint8)
+    return cv2.resize(coarse, (width, height))
+
+
+def test_images_carry_the_scale_again_after_a_change_of_their_size() -> None:
+    """The outputs' size is a live parameter."""
+    scaled = metric_scale(is_local=False)
+    output, depth = scene(5)
+    small = CAMERA.resized(WIDTH // 2, HEIGHT // 2)
+    scaled.add("points", 10.0, convert(observe(depth, 200, 5), 10.0))
+    scaled.update(output, CAMERA, 10.0, None, textured(WIDTH, HEIGHT))
+    halved = cv2.resize(output, (WIDTH // 2, HEIGHT // 2), interpolation=cv2.INTER_NEAREST)
+    changed = scaled.update(halved, small, 10.1, None, textured(WIDTH // 2, HEIGHT // 2))
+    assert changed.scale is not None
+    assert not changed.is_carried
+    at_half = replace(observe(depth, 200, 5), pixels=observe(depth, 200, 5).pixels / 2 - 0.25)
+    scaled.add("points", 10.2, convert(at_half, 10.2))
+    scaled.update(halved, small, 10.2, None, textured(WIDTH // 2, HEIGHT // 2))
+    assert scaled.update(halved, small, 10.3, None, textured(WIDTH // 2, HEIGHT // 2)).is_carried
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 640), (2, 640), (640, 1), (3, 5), (17, 33)])
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_output_of_any_size_and_content_gives_finite_scales(size: tuple[int, int], name: str, is_seen: bool) -> None:
+    height, width = size
+    kind, rng = KINDS[name], np.random.default_rng(0)
+    camera = Camera(width, height, 100.0, 100.0, (width - 1) / 2, (height - 1) / 2)
+    depth = rng.uniform(1, 5, size).astype(np.float32)
+    output = 1 / depth if kind.sign < 0 else depth
+    scaled, gray = MetricScale(kind, Prior()), textured(width, height) if is_seen else None
+    pixels = rng.integers(0, (width, height), (100, 2)).astype(np.float64)
+    known = references(pixels, depth[pixels[:, 1].astype(int), pixels[:, 0].astype(int)])
+    contents = (output, np.full(size, np.nan), np.where(depth < 2, np.inf, output), np.zeros(size), -output)
+    for number, values in enumerate(content.astype(np.float32) for content in contents):
+        pose = None if is_seen else Transform(np.eye(3), np.array([0.02 * number, 0.0, 0.0]))
+        scaled.add("points", 10.0 + number, convert(known, 10.0 + number))
+        result = scaled.update(values, camera, 10.0 + number, pose, gray)
+        if result.state is not None:
+            assert np.isfinite(result.state.covariance).all()
+            assert result.factor is None or np.isfinite(result.factor).all()
+            depth_sigma(depth, kind, result.state, result.residual, None, result.local_error)

@@ -102,6 +102,7 @@ class ScaleSources:
     def _unsubscribe(self) -> None:
         while self._subscriptions:
             self._node.destroy_subscription(self._subscriptions.pop())
+        self.measurements.discard_waiting()
 
 
 def odometry_of(measuring: ScaleMeasuring, node: Node, prefix: str, transforms: SensorTransforms) -> Odometry | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import insort
 from typing import Any, Protocol
 
 from rclpy.node import Node
@@ -11,13 +10,11 @@ from rclpy.subscription import Subscription
 from rclpy.time import Time
 
 from depth_anything_ros.geometry.transform import Transform
-from depth_anything_ros.processing.poses import EXTRAPOLATION, TransformError, interpolate, pose_of
+from depth_anything_ros.processing.poses import EXTRAPOLATION, TransformError, interpolate, pose_of, with_pose
 from depth_anything_ros.ros.io.transforms import SensorTransforms, time_of
 from depth_anything_ros.scale.sensor_messages import FrameHeader, seconds_of
 
 TOPIC = "scale/odometry"
-POSES = 2000
-"""Poses that are kept: the frames of a slow model are seconds old."""
 
 
 class Odometry(Protocol):
@@ -88,9 +85,7 @@ class TopicOdometry:
             return  # an odometry that has not started yet
         self._child = message.child_frame_id
         # A new list, because the worker may be reading the present one.
-        poses = self._poses[-POSES:]
-        insort(poses, (seconds_of(message.header), pose), key=lambda item: item[0])
-        self._poses = poses
+        self._poses = with_pose(self._poses, seconds_of(message.header), pose)
 
 
 class TfOdometry:
