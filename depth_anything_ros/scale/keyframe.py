@@ -139,8 +139,9 @@ class DepthCarrier:
 
     @staticmethod
     def _tracked(visual: VisualOdometry, view: CarriedView) -> Transform | None:
-        is_same = view.gray is not None and view.camera == visual.camera  # the outputs may have another size now
-        return visual.track(view.gray) if is_same else None
+        if view.gray is None or view.camera != visual.camera:  # the outputs may have another size now
+            return None
+        return visual.track(view.gray)
 
     def keep(self, view: CarriedView, log_depth: np.ndarray, stride: int, sigma: float, is_measured: bool) -> None:
         """Keep the depth of a frame, if it was measured, or if the kept one is about to leave the view.

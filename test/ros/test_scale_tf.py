@@ -104,3 +104,51 @@ def _translation(odometry: TfOdometry, seconds: float) -> float | None:
         return float(odometry.pose(rig_header(seconds)).translation[0])
     except TransformError:
         return None
+
+
+def test_tf_is_subscribed_only_while_depth_is(graph, tmp_path: Path) -> None:
+    """A robot's /tf has hundreds of messages a second."""
+    depth = room()
+    model = write_constant_model(tmp_path / "model.onnx", relative(depth))
+    _, client = graph(model, (DEPTH,), scale__source=["point_cloud"])
+    rig = Rig(client, {"scale/points": PointCloud2})
+    broadcaster = StaticTransformBroadcaster(client)
+    broadcaster.sendTransform(transform(FRAME, "lidar", LIDAR.inverse()))
+    before = client.count_subscribers("/tf")
+
+    def cloud() -> dict[str, object]:
+        message = cloud_of(LIDAR.apply(points_of_room(depth)))
+        message.header.frame_id = "lidar"
+        return {"scale/points": message}
+
+    rig.depth(cloud)
+    assert client.count_subscribers("/tf") == before + 1
+    for subscription in list(client.subscriptions):
+        client.destroy_subscription(subscription)
+    client.spin_until(lambda: client.count_subscribers("/tf") == before, "the end of TF")
+    client.received[DEPTH].clear()
+    client.listen(DEPTH)
+    client.wait_for_node()
+    assert error(rig.depth(cloud), depth) < 0.02
+
+
+def test_moving_transforms_come_again_after_a_restart_of_a_recording(graph, tmp_path: Path) -> None:
+    """TF ignores what is older than ten seconds; without simulated time only the images' stamps tell."""
+    depth = room()
+    model = write_constant_model(tmp_path / "model.onnx", relative(depth))
+    _, client = graph(model, (DEPTH, "inverse_depth/image"), scale__source=["point_cloud"])
+    rig = Rig(client, {"scale/points": PointCloud2})
+    broadcaster = TransformBroadcaster(client)
+
+    def cloud() -> dict[str, object]:
+        message = cloud_of(LIDAR.apply(points_of_room(depth)))
+        message.header.frame_id = "lidar"
+        for number in range(3):
+            broadcaster.sendTransform(transform(FRAME, "lidar", LIDAR.inverse(), rig._seconds + 0.05 * number))
+        return {"scale/points": message}
+
+    rig.depth(cloud)
+    rig.shoot(cloud(), step=60.0)
+    rig.shoot(cloud(), step=-60.0)
+    client.received[DEPTH].clear()
+    assert error(rig.depth(cloud), depth) < 0.02

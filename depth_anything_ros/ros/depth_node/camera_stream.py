@@ -99,6 +99,7 @@ class CameraStream:
         self._is_active = False
         self._choosing, self._refreshing = threading.Lock(), threading.Lock()
         self._awaited: Stamp | None = None
+        self._jumps = 0
         self.set_parameters(parameters)
 
     @property
@@ -205,6 +206,9 @@ class CameraStream:
         self.processor.settings = settings
 
     def _enqueue(self, frame: CameraFrame) -> None:
+        if self.input.stamps.jumps != self._jumps:  # a recording starts again; only simulated time would tell
+            self._jumps = self.input.stamps.jumps
+            self._scale_sources.reset()
         waits = frame.info is None and self.input.infos.awaits(frame.stamp)
         self._awaited = frame.stamp if waits else None
         lost = self._scheduler.put(self.name, frame, camera_info_buffer.PATIENCE if waits else 0.0)

@@ -220,7 +220,6 @@ class DepthNode(LifecycleNode):
         give_back_freed_memory()
 
     def _forget_past(self) -> None:
-        self._transforms.reset()
         for stream in self.streams.values():
             stream.forget_past()
 

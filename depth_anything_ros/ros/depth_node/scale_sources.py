@@ -51,7 +51,7 @@ class ScaleSources:
         parameters: Callable[[], StreamParameters],
         odometry: Odometry | None = None,
     ) -> None:
-        self._node, self._prefix, self._odometry = node, prefix, odometry
+        self._node, self._prefix, self._transforms, self._odometry = node, prefix, transforms, odometry
         self._subscriptions: list[Subscription] = []
         self.measurements = ScaleMeasurements(
             names,
@@ -69,11 +69,13 @@ class ScaleSources:
             self._subscribe()
         elif not is_open:
             self._unsubscribe()
+        self._transforms.set_used(self._prefix, is_open)
         if self._odometry is not None:
             self._odometry.set_open(is_open)
 
     def reset(self) -> None:
-        """Forget poses and messages of the past, because time has jumped. For the executor's thread."""
+        """Forget transforms, poses and messages of the past, because time has jumped. For the executor's thread."""
+        self._transforms.reset()
         self.measurements.forget_past()
         if self._odometry is not None:
             self._odometry.reset()

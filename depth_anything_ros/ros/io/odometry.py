@@ -108,7 +108,7 @@ class TfOdometry:
                 return
 
     def reset(self) -> None:
-        """Do nothing: the transforms are reset by their owner."""
+        """Do nothing: the transforms are reset by themselves."""
 
     def pose(self, camera: Any) -> Transform:
         """Return the camera's pose; see `Odometry`."""

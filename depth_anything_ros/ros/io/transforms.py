@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from rclpy.clock import ClockType
@@ -19,13 +20,32 @@ class SensorTransforms:
         node: the node that subscribes to TF.
         extrinsics: from the sensor's frame to the optical frame; None: TF, or the identity if both frames have the same
             name.
-
     """
 
     def __init__(self, node: Node, extrinsics: Transform | None = None) -> None:
         self._node, self._fixed = node, extrinsics
+        self._lock = threading.Lock()  # the worker listens, the executor stops
+        self._users: set[str] = set()
         self._buffer: Any = None
-        self._missing = ""
+        self._listener: Any = None
+        self._is_needed, self._is_missing = False, False
+
+    def set_used(self, user: str, is_used: bool) -> None:
+        """Allow TF to be subscribed to, while there are users; unsubscribe after the last one.
+
+        Args:
+            user: a camera's name.
+            is_used: whether it needs transforms.
+        """
+        with self._lock:
+            self._users.discard(user)
+            if is_used:
+                self._users.add(user)
+                if self._is_needed:  # as before the last user left
+                    self._subscribe()
+            elif not self._users and self._listener is not None:
+                self._listener.unregister()
+                self._listener = self._buffer = None
 
     def to_camera(self, sensor: Any, camera: Any) -> Transform:
         """Return the transform of a measurement into the camera's optical frame, at the time of the measurement.
@@ -67,27 +87,38 @@ class SensorTransforms:
         return found.header.stamp.sec + 1e-9 * found.header.stamp.nanosec, transform
 
     def reset(self) -> None:
-        """Forget the transforms so far, because time has jumped."""
-        if self._buffer is not None:
-            self._buffer.clear()
+        """Forget the transforms so far, because time has jumped. Static ones stay."""
+        buffer = self._buffer
+        if buffer is not None:
+            buffer.clear()
 
     def listen(self) -> Any:
         """Subscribe to TF, once, and return its buffer.
 
         Raises:
-            TransformError: tf2_ros is not installed.
+            TransformError: tf2_ros is not installed, or nothing needs transforms any more.
         """
-        if self._buffer is None and not self._missing:
-            try:
-                from tf2_ros import Buffer, TransformListener  # type: ignore[import-not-found,unused-ignore]
-            except ImportError:
-                self._missing = "tf2_ros is not installed: install it, or set scale.extrinsics"
-            else:
-                self._buffer = Buffer()
-                self._listener = TransformListener(self._buffer, self._node)
-        if self._missing:
-            raise TransformError(self._missing)
-        return self._buffer
+        with self._lock:
+            self._is_needed = True
+            if self._users:
+                self._subscribe()
+            if self._is_missing:
+                raise TransformError("tf2_ros is not installed: install it, or set scale.extrinsics")
+            if self._buffer is None:
+                raise TransformError("depth has no subscriber any more")
+            return self._buffer
+
+    def _subscribe(self) -> None:
+        if self._buffer is not None or self._is_missing:
+            return
+        try:
+            from tf2_ros import Buffer, TransformListener  # type: ignore[import-not-found,unused-ignore]
+        except ImportError:
+            self._is_missing = True
+            return
+        buffer = Buffer()
+        self._listener = TransformListener(buffer, self._node)
+        self._buffer = buffer
 
 
 def time_of(stamp: Any) -> Time:
