@@ -75,6 +75,7 @@ class ScaleFit:
         b: the shift.
         covariance: float64 (2, 2), of (ln a, b), without the common error of the source.
         common_sigma: relative standard deviation of that error.
+        prior: the prior, as it was used: without one on ln a, its b is bounded by `SHIFT_SHARE`.
         information: float64 (2, 2), inverse covariance of (ln a, b) by the references alone.
         block_variance: relative variance of all depths that ``information`` does not know of: that of few blocks.
         inliers: bool (N,), the references that agree.
@@ -90,6 +91,7 @@ class ScaleFit:
     b: float
     covariance: np.ndarray
     common_sigma: float
+    prior: Prior
     information: np.ndarray
     block_variance: float
     inliers: np.ndarray
@@ -304,6 +306,7 @@ class _Problem:
             float(theta[1]),
             covariance,
             known.common_sigma,
+            self.prior,
             data,
             block_variance,
             inliers,

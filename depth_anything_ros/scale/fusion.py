@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from depth_anything_ros.scale.fit import Prior, ScaleFit
+from depth_anything_ros.scale.fit import ScaleFit
 from depth_anything_ros.scale.kinds import ScaleKind, common_covariance, log_depth
 from depth_anything_ros.scale.references import References
 from depth_anything_ros.scale.scale_state import ScaleState
@@ -27,7 +27,6 @@ class Measurement:
         kind: how the network's output becomes depth.
         known: the references.
         fit: their fit.
-        prior: the prior of that fit.
         shared: relative standard deviation of the error of all depths that the state so far has too.
         tells_shift: whether the references tell b. If not, b stays as it is.
     """
@@ -35,7 +34,6 @@ class Measurement:
     kind: ScaleKind
     known: References
     fit: ScaleFit
-    prior: Prior
     shared: float
     tells_shift: bool
 
@@ -61,7 +59,8 @@ class Measurement:
             state: the scale so far.
         """
         information, own = self.fit.information, self.own_covariance
-        prior_information = self.prior.information
+        prior = self.fit.prior
+        prior_information = prior.information
         covariance = state.covariance_beside(self.shared)
         before = np.linalg.inv(covariance + _TINY * np.eye(2))
         if not self.tells_shift:
@@ -71,7 +70,7 @@ class Measurement:
             before = np.diag([1 / covariance[0, 0], _FIXED])
         mean = np.array([state.log_a, state.b])
         # What the references tell without the prior of their fit, as information matrix and vector.
-        found, prior_mean = np.array([self.fit.log_a, self.fit.b]), np.array([self.prior.log_a, self.prior.b])
+        found, prior_mean = np.array([self.fit.log_a, self.fit.b]), np.array([prior.log_a, prior.b])
         vector = (information + prior_information) @ found - prior_information @ prior_mean
         ideal = np.linalg.solve(before + information, before @ mean + vector)
         reduction = np.linalg.inv(np.eye(2) + information @ own)

@@ -128,21 +128,20 @@ class ScaleTracker:
         """
         x, width = sample(values, known.pixels, self._kind.sign < 0), values.shape[1]
         tells_shift = self._kind.has_shift and (self.state is None or _tells_shift(x[~known.is_bound]))
-        measurement_prior = self._measurement_prior(tells_shift)
-        measured = fit_samples(self._kind, x, width, known, measurement_prior)
+        measured = fit_samples(self._kind, x, width, known, self._measurement_prior(tells_shift))
         if isinstance(measured, Refusal):
             self.problem = measured.reason
             return measured
         state = self.state
         if state is None:
-            first = Measurement(self._kind, known, measured, measurement_prior, known.common_sigma, tells_shift)
+            first = Measurement(self._kind, known, measured, known.common_sigma, tells_shift)
             return self._accept(first.alone(), known)
         surprise = self._surprise(measured, known)
         if surprise > 0 and carry is not None:
             carry()
             state = self.state or state
         shared = min(state.common_sigma, known.common_sigma) if state.source == known.source else 0.0
-        measurement = Measurement(self._kind, known, measured, measurement_prior, shared, tells_shift)
+        measurement = Measurement(self._kind, known, measured, shared, tells_shift)
         difference = np.array([measured.log_a - state.log_a, measured.b - state.b])
         spread = state.total_covariance + measured.covariance + measurement.own_covariance
         if float(difference @ np.linalg.pinv(spread) @ difference) > GATE:
@@ -153,7 +152,7 @@ class ScaleTracker:
             again = fit_samples(self._kind, x, width, known, prior)
             if isinstance(again, Refusal):
                 return self._dispute_with(state, measured, difference, known)
-            joined = Measurement(self._kind, known, again, prior, shared, tells_shift).joined(state)
+            joined = Measurement(self._kind, known, again, shared, tells_shift).joined(state)
         if surprise > 0:  # the published error covers the published move
             self._jump.add(surprise / 3, state.time)
         return self._accept(joined, known)
