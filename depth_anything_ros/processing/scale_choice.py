@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from depth_anything_ros.postprocessing.meters import Scale
 from depth_anything_ros.processing.parameters import StreamParameters
@@ -58,7 +58,11 @@ def choose_scale(parameters: StreamParameters, record: ModelRecord, sources: Seq
     if sources and not record.is_metric:
         return ScaleChoice(None, "measured", f"depth is in meters, scaled by {' and '.join(sources)}")
     if record.is_metric:
-        return _metric(parameters.scale_focal_correction, record)
+        choice = _metric(parameters.scale_focal_correction, record)
+        if not sources:
+            return choice
+        unused = f"scale.source ({', '.join(sources)}) is not used, because {record.name} predicts meters"
+        return replace(choice, text=f"{unused}; {choice.text}", is_warning=True)
     formula = FORMULAS[record.scale_model]
     a, b = parameters.scale_a, parameters.scale_b
     if record.scale_model == "depth_scale":  # this scale has no shift

@@ -128,11 +128,15 @@ def given(context: LaunchContext, parameters: Mapping[str, type]) -> dict[str, s
     return {name: read(name, value) for name, value in values.items() if value}
 
 
-def scale_parameters(context: LaunchContext) -> dict[str, list[str] | float | str]:
-    """Return the parameters of the arguments ``scale``, ``camera_height``, ``odom`` and ``odom_frame``.
+def scale_parameters(context: LaunchContext, has_odometry: bool = False) -> dict[str, list[str] | float | str]:
+    """Return the parameters of the arguments ``scale``, ``camera_height`` and ``odom_frame``.
+
+    Args:
+        context: the launch context.
+        has_odometry: whether the launch file was given a topic of odometry.
 
     Raises:
-        ValueError: a source is unknown, or the height is not a positive number.
+        ValueError: a source is unknown, the height is not a positive number, or there are two kinds of odometry.
     """
     parameters: dict[str, list[str] | float | str] = {}
     if sources := [name.strip() for name in value_of(context, "scale").split(",") if name.strip()]:
@@ -149,9 +153,12 @@ def scale_parameters(context: LaunchContext) -> dict[str, list[str] | float | st
         if not meters > 0:
             raise ValueError(f"camera_height:={height} must be positive")
         parameters["scale.camera_height"] = meters
-    if frame := value_of(context, "odom_frame"):
+    frame = value_of(context, "odom_frame")
+    if frame and has_odometry:
+        raise ValueError(f"odom and odom_frame:={frame}: give the topic, or the frame in TF, not both")
+    if frame:
         parameters |= {"scale.odometry": "tf", "scale.odom_frame": frame}
-    elif context.launch_configurations.get("odom"):  # depth.launch.py alone has it
+    elif has_odometry:
         parameters["scale.odometry"] = "topic"
     return parameters
 

@@ -41,6 +41,8 @@ from depth_anything_ros.ros.parameter_files import PARAMETERS, ParameterFileErro
 from depth_anything_ros.system.package_share import PACKAGE, fast_dds_settings, share_directory
 
 NOTHING: Mapping[str, Any] = {}
+ODOMETRY = "scale/odometry"
+"""The node's topic of the robot's odometry."""
 RESPAWN_DELAY = 2.0
 """Seconds before a node is restarted."""
 
@@ -150,7 +152,9 @@ def depth_of_running_cameras(
         parameters: parameters in addition to the launch arguments.
     """
     own = given(context, DEPTH_PARAMETERS | {"image_transport": str, "rectified": str})
-    values = {**own, **scale_parameters(context), **parameters}
+    # An outer launch file may have an argument `odom` for something else.
+    has_odometry = any(topic == ODOMETRY for topic, _ in remappings)
+    values = {**own, **scale_parameters(context, has_odometry), **parameters}
     files = parameter_files(context, ["depth_node"])
     return our_node(context, "depth_node", files, {"depth_node": values}, remappings, is_true(context, "respawn"))
 

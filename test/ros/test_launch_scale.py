@@ -68,7 +68,21 @@ def test_invalid_scale_arguments_name_fix(argument: str, fix: str) -> None:
 def test_odometry_arguments_become_parameters(arguments: dict[str, str], parameters: dict[str, object]) -> None:
     context = LaunchContext()
     context.launch_configurations.update({"scale": "motion", "camera_height": "", "odom_frame": ""} | arguments)
-    assert scale_parameters(context) == {"scale.source": ["motion"]} | parameters
+    assert scale_parameters(context, "odom" in arguments) == {"scale.source": ["motion"]} | parameters
+
+
+def test_odometry_is_a_topic_or_a_frame() -> None:
+    context = LaunchContext()
+    context.launch_configurations.update({"scale": "", "camera_height": "", "odom_frame": "odom"})
+    with pytest.raises(ValueError, match="not both"):
+        scale_parameters(context, has_odometry=True)
+
+
+def test_argument_odom_of_an_outer_launch_file_is_not_ours() -> None:
+    context = LaunchContext()
+    outer = {"scale": "", "camera_height": "", "odom_frame": "", "odom": "true", "respawn": "false", "namespace": "a"}
+    context.launch_configurations.update(outer)
+    assert scale_parameters(context) == {}
 
 
 @needs_installation

@@ -13,12 +13,14 @@ pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 pytest.importorskip("onnx", reason="the test models are written with onnx")
 
 from depth_node_graph import (
+    WARN,
     floats,
     node_and_client,  # noqa: F401 - the fixture `graph`
     private_context,  # noqa: F401 - the fixture `context`
 )
 from diagnostic_reports import Reports
 from known_models import write_constant_model
+from rclpy.parameter import Parameter
 from scale_rig import (
     CAMERA,
     CAMERA_HEIGHT,
@@ -271,3 +273,48 @@ def test_measurements_do_not_wait_in_memory_while_nobody_listens(graph, tmp_path
         client.destroy_subscription(subscription)
     client.spin_until(lambda: not publisher.get_subscription_count(), "the end of the source")
     client.spin_until(lambda: not waiting, "the end of the cloud")
+
+
+def test_metric_model_warns_that_it_uses_no_sensor(graph, tmp_path: Path) -> None:
+    depth = room()
+    model = write_constant_model(tmp_path / "model.onnx", depth, "depth")
+    node, client = graph(model, (DEPTH,), scale__source=["point_cloud"])
+    assert "scale.source (point_cloud) is not used" in client.wait_for_line(WARN, "predicts meters")
+    assert not client.count_subscribers("scale/points")
+    response = node._on_set_scale(Trigger.Request(), Trigger.Response())
+    assert not response.success
+    assert "no scale to keep" in response.message
+
+
+@pytest.mark.parametrize("change", ["deactivate", "reload_model", "cleanup"])
+def test_sources_go_on_after_a_transition(graph, tmp_path: Path, change: str) -> None:
+    depth = room()
+    model = write_constant_model(tmp_path / "model.onnx", relative(depth))
+    node, client = graph(model, (DEPTH,), scale__source=["point_cloud"])
+    node.set_parameters([Parameter("model", value=str(model))])
+    rig = Rig(client, {"scale/points": PointCloud2})
+    rig.depth(lambda: {"scale/points": cloud_of(points_of_room(depth))})
+    if change == "reload_model":
+        assert node._on_reload_model(Trigger.Request(), Trigger.Response()).success
+    else:
+        node.trigger_deactivate()
+        if change == "cleanup":
+            node.trigger_cleanup()
+            node.trigger_configure()
+        node.trigger_activate()
+    client.received[DEPTH].clear()
+    assert error(rig.depth(lambda: {"scale/points": cloud_of(points_of_room(depth))}), depth) < 0.02
+
+
+@pytest.mark.parametrize("scale_model", ["depth_scale", "depth_affine"])
+def test_networks_that_predict_depth_are_scaled_and_carried(graph, tmp_path: Path, scale_model: str) -> None:
+    depth = room()
+    shift = 0.1 if scale_model == "depth_affine" else 0.0
+    values = (depth - shift) / 2
+    model = write_constant_model(tmp_path / "model.onnx", values, "depth", scale=scale_model)
+    _, client = graph(model, (DEPTH,), scale__source=["point_cloud"])
+    rig = Rig(client, {"scale/points": PointCloud2})
+    rig.depth(lambda: {"scale/points": cloud_of(points_of_room(depth))})
+    held = floats(client.wait_for(DEPTH, rig.shoot({})))
+    assert error(held, depth) < 0.03
+    client.spin_until(lambda: rig.values()["state"] == "held", "the held scale")
