@@ -97,7 +97,7 @@ setup(
     package_data={
         "": ["*.json", "*.yaml"],
         PACKAGE: ["py.typed"],
-        f"{PACKAGE}.evaluation": ["*.html"],
+        f"{PACKAGE}.evaluation": ["*.html", "protocols/*.yaml"],
         f"{PACKAGE}.runtime": ["gate_images/*.png"],
         f"{PACKAGE}.runtime.cuda": ["*.cu"],
         f"{PACKAGE}.zoo": ["bundled/*"],

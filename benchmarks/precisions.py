@@ -18,9 +18,10 @@ import typed_backend
 
 from depth_anything_ros.data.check import evenly_spaced
 from depth_anything_ros.evaluation.peers import record_of_peer
-from depth_anything_ros.evaluation.protocol import Region, ScoredModel, score_models
-from depth_anything_ros.evaluation.report import SetResult, mean_over_sets
+from depth_anything_ros.evaluation.predictions import ScoredModel
+from depth_anything_ros.evaluation.results import SetResult, mean_over_sets
 from depth_anything_ros.evaluation.scored_sets import find_sets
+from depth_anything_ros.evaluation.scoring import score_models
 from depth_anything_ros.runtime.backends import BACKENDS, REFERENCE, is_installed
 from depth_anything_ros.runtime.backends.interface import BackendChoice
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError
@@ -89,7 +90,7 @@ def score(model: str, data: Path, limit: int) -> tuple[dict[str, tuple[float, fl
     for declared in find_sets(data, None):
         names = declared.frame_names(data)
         chosen = evenly_spaced(names, limit)
-        rows = score_models(models, (declared.read(data, frame) for frame in chosen), Region())
+        rows = score_models(models, (declared.read(data, frame) for frame in chosen))
         results.append(SetResult(declared.name, declared.terms, len(chosen), len(names), rows))
     means = mean_over_sets(results)
     scores = {name: (means[name].abs_rel, means[name].delta1) for name in candidates}

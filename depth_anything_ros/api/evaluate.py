@@ -10,6 +10,7 @@ from typing import Any, Union
 from depth_anything_ros.api.estimator import Estimator
 from depth_anything_ros.data.rgbd_declaration import Declaration
 from depth_anything_ros.evaluation.peers import record_of_peer
+from depth_anything_ros.evaluation.protocol_files import check_options, find_protocol
 from depth_anything_ros.evaluation.run import Evaluation, EvaluationOptions, evaluate_models
 from depth_anything_ros.evaluation.scored_sets import find_sets
 from depth_anything_ros.runtime.estimator import Estimator as AnyEstimator
@@ -23,13 +24,14 @@ def evaluate(
     data: str | os.PathLike[str],
     sets: str | Sequence[str] | None = None,
     *,
-    limit: int = 10,
+    limit: int | None = None,
     protocol: str = "full",
     baselines: bool = True,
     pictures: str | os.PathLike[str] | None = None,
     backend: str = "auto",
     precision: str = "fp32",
     threads: int | None = None,
+    workers: int = 1,
     **own: Any,
 ) -> Evaluation:
     """Score models on images with known depth, along with baselines that ignore the image.
@@ -41,13 +43,16 @@ def evaluate(
         models: estimators, or names and paths; one or several.
         data: the folder with the sets, each in a folder of its name.
         sets: their names, or "rgbd" for your own images and depth in ``data`` itself; default: all that exist.
-        limit: frames per set, evenly spaced; 0 for all.
-        protocol: "full" scores every pixel of known depth, "published" the pixels that papers score.
+        limit: frames per set, evenly spaced; 0 for all. Default: 10 with the protocols "full" and "published". Other
+            protocols score all frames of their split.
+        protocol: "full" scores every pixel of known depth, "published" the pixels that papers score. "paper", "moge",
+            "metric" and others fix sets, frames and alignment; see docs/evaluation.md.
         baselines: whether to score a constant and a vertical gradient too.
         pictures: a folder for SET.png: image, truth, prediction and error of a set's first frame.
         backend: of models given by name or path.
         precision: of models given by name or path; "fp32" by default, so that scores are the same on every machine.
         threads: of a CPU backend, for models given by name or path.
+        workers: threads that score; the result is the same for any number.
         own: the format of your own images and depth, such as ``depth_scale=0.001`` and
             ``camera=(615, 615, 320, 240)``; see `Declaration` and docs/data.md.
 
@@ -56,12 +61,14 @@ def evaluate(
         are listed in ``left_out`` and in the log.
 
     Raises:
-        ValueError: a set is unknown, missing or unusable, or an argument is invalid.
+        ValueError: a set is unknown, missing or unusable, or an argument is invalid or contradicts the protocol.
         ModelError: a model is missing or damaged.
     """
     root, picture_folder = Path(data), None if pictures is None else Path(pictures)
-    options = EvaluationOptions(limit, protocol, baselines, picture_folder)
-    chosen_sets = find_sets(root, [sets] if isinstance(sets, str) else sets, Declaration(**own))
+    options = EvaluationOptions(limit, protocol, baselines, picture_folder, workers=workers)
+    chosen = find_protocol(protocol)
+    check_options(chosen, own)
+    chosen_sets = find_sets(root, [sets] if isinstance(sets, str) else sets, Declaration(**own), chosen)
     given = [models] if isinstance(models, (AnyEstimator, str, os.PathLike)) else models
     opened = open_models(given, backend=backend, precision=precision, threads=threads)
     if picture_folder is not None:

@@ -16,6 +16,7 @@ from depth_anything_ros.commands.rgbd_arguments import add_rgbd_arguments, decla
 from depth_anything_ros.data.overwriting import refuse_files_of
 from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.rgbd_declaration import FILE, Declaration
+from depth_anything_ros.evaluation.protocol_files import check_options, find_protocol
 from depth_anything_ros.evaluation.run import PROTOCOLS, EvaluationOptions, evaluate_models
 from depth_anything_ros.evaluation.scored_sets import RGBD, SCORED_SETS, find_sets
 from depth_anything_ros.system.atomic_file import atomic_write
@@ -34,7 +35,9 @@ are scored a second time without alignment. Their meters are corrected for the f
 of the model contains the focal length of its training. Means are over images, then over sets.
 
 --protocol full scores every pixel with known depth. --protocol published limits KITTI to the Garg crop and 80 m, and
-NYUv2 to the Eigen crop and 10 m, as papers do. For other sets both are the same.
+NYUv2 to the Eigen crop and 10 m, as papers do. For other sets both are the same. The other protocols are those of
+papers, with their own sets, frames, alignment and published numbers: {", ".join(PROTOCOLS[2:])}. What they fix
+cannot be changed by an option (docs/evaluation.md).
 
 A frame without depth and a damaged frame are skipped and reported. The exit status is then 1.
 
@@ -71,16 +74,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"are present, and folders with {FILE})",
     )
     parser.add_argument(
-        "--limit", type=int, default=10, metavar="N", help="frames per set, evenly spaced; 0 for all (default: 10)"
+        "--limit",
+        type=int,
+        metavar="N",
+        help="frames per set, evenly spaced; 0 for all (default: 10, or all frames that the protocol fixes)",
     )
     parser.add_argument(
-        "--protocol", choices=PROTOCOLS, default="full", help="pixels to score, see below (default: full)"
+        "--protocol", choices=PROTOCOLS, default="full", help="what is scored, see below (default: full)"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="threads that score; scores are the same (default: 1)"
     )
     add_backend_arguments(parser, record=False)
     add_rgbd_arguments(parser)
     parser.set_defaults(precision="fp32")  # scores must not depend on the processor
     parser.add_argument("--json", type=parse.output_file, metavar="FILE", help="write all scores, image by image")
-    parser.add_argument("--markdown", type=parse.output_file, metavar="FILE", help="write a table of AbsRel and δ1")
+    parser.add_argument(
+        "--markdown",
+        type=parse.output_file,
+        metavar="FILE",
+        help="write a table of AbsRel and δ1, beside published numbers",
+    )
     parser.add_argument(
         "--html",
         type=parse.output_file,
@@ -94,16 +108,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, print tables and write the requested files."""
-    if args.limit < 0:
+    if args.limit is not None and args.limit < 0:
         raise CommandError(f"--limit is {args.limit}, must be 0 or more")
-    declaration = declaration_of(args)
-    sets = find_sets(args.data, args.sets, declaration)
+    if args.workers < 1:
+        raise CommandError(f"--workers is {args.workers}, must be 1 or more")
+    declaration, protocol = declaration_of(args), find_protocol(args.protocol)
+    own = None if declaration == Declaration() else declaration
+    check_options(protocol, {"--limit": args.limit or None, "options such as --depth-scale": own})
+    sets = find_sets(args.data, args.sets, declaration, protocol)
     for declared in sets:
         refuse_files_of(declared.source, declared.folder(args.data), [args.json, args.markdown, args.html])
     if declaration != Declaration() and not any(isinstance(declared.source, RgbdSet) for declared in sets):
         raise CommandError(f"options such as --depth-scale are for your own images: also give --sets {RGBD}")
     absent = set(SCORED_SETS) - {declared.name for declared in sets}
-    if absent and args.sets is None:
+    if absent and args.sets is None and protocol.is_open:
         print(f"not found, so skipped: {', '.join(sorted(absent))}", file=sys.stderr)
     if args.threads:
         cv2.setNumThreads(args.threads)
@@ -112,7 +130,9 @@ def run(args: argparse.Namespace) -> int:
     for folder in (args.pictures, *(file.parent for file in (args.json, args.markdown, args.html) if file)):
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
-    options = EvaluationOptions(args.limit, args.protocol, args.baselines, args.pictures, bool(args.html), _shown, _log)
+    options = EvaluationOptions(
+        args.limit, args.protocol, args.baselines, args.pictures, bool(args.html), _shown, _log, args.workers
+    )
     evaluation = evaluate_models(models, args.data, sets, options)
     print(evaluation)
     if args.markdown:

@@ -15,13 +15,11 @@ import cv2
 import numpy as np
 
 from depth_anything_ros.data.frame import LabeledImage
-from depth_anything_ros.evaluation.metrics import Scores
 from depth_anything_ros.evaluation.panels import comparison
-from depth_anything_ros.evaluation.protocol import ScoredModel
+from depth_anything_ros.evaluation.predictions import ScoredModel
 
 QUALITY = 80
 """Of the page's pictures, JPEG."""
-_BETTER_IF_HIGH = ("delta1", "delta2", "delta3", "boundary_f1")
 
 
 @dataclass(order=True)
@@ -92,10 +90,7 @@ def html_page(report: dict[str, Any], gallery: Gallery) -> str:
         report: the values of `report.json_report`.
         gallery: the pictures.
     """
-    measures = [
-        {"key": key, "heading": heading, "digits": 3, "better": "high" if key in _BETTER_IF_HIGH else "low"}
-        for key, heading in zip(Scores.names(), Scores.headings(), strict=True)
-    ]
+    measures = [{**measure, "digits": 3} for measure in report["measures"] if measure["in_tables"]]
     data = {"report": report, "measures": measures, "pictures": list(gallery.pictures())}
     # A name with "</script>" or "<!--" must not end the data.
     text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")

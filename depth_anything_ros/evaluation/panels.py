@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from depth_anything_ros.data.frame import LabeledImage
-from depth_anything_ros.evaluation.protocol import ScoredModel
+from depth_anything_ros.evaluation.predictions import ScoredModel
 from depth_anything_ros.visualization.grid import titled_row
 
 _PANEL_WIDTH = 480

@@ -1,227 +1,231 @@
-"""The protocol: which pixels are scored, how predictions are aligned, and how scores are averaged.
+"""Protocols as data: which pixels are scored, how predictions are aligned, and the numbers that papers publish.
 
 A mean over a set gives each image the same weight, regardless of its number of pixels. A mean over sets gives each set
-the same weight, regardless of its number of images.
+the same weight, regardless of its number of images. `protocol_files.py` reads the files; docs/evaluation.md explains
+them.
 """
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 
 from depth_anything_ros.data.frame import DataError, LabeledImage
-from depth_anything_ros.evaluation.alignment import NEAREST, align, as_inverse_depth
-from depth_anything_ros.evaluation.metrics import Scores, score_depth
-from depth_anything_ros.evaluation.scored_sets import Crop
-from depth_anything_ros.runtime.errors import ModelError
+from depth_anything_ros.evaluation.crops import CROPS, INPUT_CROPS
 
-Predict = Callable[[np.ndarray], np.ndarray]
-"""Maps RGB uint8 (H, W, 3) to float (H, W): inverse depth or meters, at the image's resolution."""
+FARTHEST = "farthest"
+"""The floor 1 / max(true depth) of each image, as in MoGe's evaluation."""
+SPACES = ("inverse_depth", "depth", "log")
+METHODS = ("none", "median", "scale", "scale_and_shift")
+FITS = ("least_squares", "robust")
+TASKS = ("depth", "pairs", "video", "completion")
+AVERAGING = ("images", "sets")
+"""Means are over images, then over sets. Pixels of several images are never pooled."""
 
 
 @dataclass(frozen=True)
-class Region:
-    """The pixels to score: known depth inside ``crop`` and ``depth_range``. None means no limit.
+class Alignment:
+    """How a prediction becomes meters before it is scored.
 
     Attributes:
-        crop: the rows and columns to score.
-        depth_range: limits of true depth, meters.
+        space: the quantity in which scale and shift are fitted: "inverse_depth", "depth" or "log" (of depth).
+        method: "none", "median" (ratio of medians), "scale" or "scale_and_shift".
+        fit: "least_squares", or "robust": the least sum of absolute errors, in depth relative to the truth.
+        max_side: the fit uses a nearest-neighbor copy of at most this many pixels on its longer side; None for all.
     """
 
-    crop: Crop | None = None
-    depth_range: tuple[float, float] | None = None
+    space: str = "inverse_depth"
+    method: str = "scale_and_shift"
+    fit: str = "least_squares"
+    max_side: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the names. Raises `ValueError`."""
+        for name, value, choices in (
+            ("space", self.space, SPACES),
+            ("method", self.method, METHODS),
+            ("fit", self.fit, FITS),
+        ):
+            _check_choice(f"alignment.{name}", value, choices)
+
+    def __str__(self) -> str:
+        if self.method == "none":
+            return "no alignment"
+        fit = "" if self.method == "median" else f", {self.fit.replace('_', ' ')}"
+        return f"{self.method.replace('_', ' ')} in {self.space.replace('_', ' ')} for each image{fit}"
+
+
+@dataclass(frozen=True)
+class Split:
+    """The frames of a set that a protocol scores.
+
+    Attributes:
+        name: the name of the split.
+        count: the number of its frames; 0 if it is not fixed.
+        fields: selects frames by fields of their paths, such as ``{split: test}``; see `ImageSet.select`.
+        file: a text file in the set's folder with one frame per line; its first word is the path of the image.
+    """
+
+    name: str = "all"
+    count: int = 0
+    fields: Mapping[str, str] = field(default_factory=dict)
+    file: str | None = None
+
+
+@dataclass(frozen=True)
+class SetRules:
+    """The pixels of a set that are scored, and how.
+
+    Attributes:
+        alignment: of every prediction.
+        floor: lower limit of aligned inverse depth: "farthest", or a number in 1/meters.
+        clip: whether aligned depth is limited to ``min_depth`` and ``max_depth``.
+        crop: names of `CROPS`; only pixels inside all of them are scored.
+        input_crop: a name of `INPUT_CROPS`; image and truth are cropped before the model sees them.
+        min_depth: smaller true depth is not scored, meters; None for no limit.
+        max_depth: larger true depth is not scored, meters; None for no limit.
+        resize: (width, height) at which predictions are aligned and scored; None for the size of the truth.
+        flip: whether the prediction is averaged with that of the mirrored image.
+        boundary: whether boundary F1 is scored. It needs dense truth with sharp edges.
+        truth: where the true depth comes from.
+        split: the frames.
+        patterns: sparse points of each frame that a completion task gives; see `sparse_patterns.py`.
+    """
+
+    alignment: Alignment = field(default_factory=Alignment)
+    floor: str | float = FARTHEST
+    clip: bool = False
+    crop: tuple[str, ...] = ()
+    input_crop: str | None = None
+    min_depth: float | None = None
+    max_depth: float | None = None
+    resize: tuple[int, int] | None = None
+    flip: bool = False
+    boundary: bool = False
+    truth: str = "the depth of the set"
+    split: Split = field(default_factory=Split)
+    patterns: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check names and limits. Raises `ValueError`."""
+        for name in self.crop:
+            _check_choice("crop", name, tuple(CROPS))
+        if self.input_crop is not None:
+            _check_choice("input_crop", self.input_crop, tuple(INPUT_CROPS))
+        if isinstance(self.floor, str):
+            _check_choice("floor", self.floor, (FARTHEST, "a number"))
+        elif not self.floor > 0:
+            raise ValueError(f"floor is {self.floor}, must be positive or {FARTHEST}")
+        if self.clip and (self.min_depth is None or self.max_depth is None):
+            raise ValueError("clip needs min_depth and max_depth")
+
+    @property
+    def depth_range(self) -> tuple[float, float] | None:
+        """Return the limits of true depth in meters, or None without any."""
+        if self.min_depth is None and self.max_depth is None:
+            return None
+        return self.min_depth or 0.0, np.inf if self.max_depth is None else self.max_depth
+
+    def input_of(self, frame: LabeledImage) -> LabeledImage:
+        """Return the frame that the model sees, with its truth."""
+        if self.input_crop is None:
+            return frame
+        rows, columns = INPUT_CROPS[self.input_crop](*frame.depth.shape)
+        depth = np.ascontiguousarray(frame.depth[rows, columns])
+        height, width = depth.shape
+        camera = frame.camera and frame.camera.cropped(columns.start, rows.start, width, height)
+        return LabeledImage(frame.name, np.ascontiguousarray(frame.image[rows, columns]), depth, camera)
+
+    def scored(self, frame: LabeledImage) -> LabeledImage:
+        """Return the frame at the size of `resize`. Truth is sampled at the nearest pixel, never interpolated."""
+        if self.resize is None or self.resize == frame.depth.shape[::-1]:
+            return frame
+        depth = cv2.resize(frame.depth, self.resize, interpolation=cv2.INTER_NEAREST_EXACT)
+        image = cv2.resize(frame.image, self.resize, interpolation=cv2.INTER_AREA)
+        return LabeledImage(frame.name, image, depth, frame.camera and frame.camera.resized(*self.resize))
 
     def mask(self, frame: LabeledImage) -> np.ndarray:
         """Return the pixels to score, bool (H, W). Raises `DataError` if there are none."""
         mask = frame.valid
-        if self.crop is not None:
+        for name in self.crop:
             inside = np.zeros_like(mask)
-            inside[self.crop(*mask.shape)] = True
+            inside[CROPS[name](*mask.shape)] = True
             mask &= inside
         if self.depth_range is not None:
+            low, high = self.depth_range
             with np.errstate(invalid="ignore"):
-                mask &= (frame.depth > self.depth_range[0]) & (frame.depth < self.depth_range[1])
+                mask &= (frame.depth > low) & (frame.depth < high)
         if not mask.any():
             raise DataError(f"{frame.name}: no pixel with known depth is left to score")
         return mask
 
 
 @dataclass(frozen=True)
-class ScoredModel:
-    """A model or baseline to score.
+class Published:
+    """Numbers of a paper that belong to a protocol.
 
     Attributes:
-        name: its name in reports.
-        predict: the predictor.
-        output: "inverse_depth" or "depth", the quantity that it predicts.
-        is_baseline: whether it is a baseline.
-        is_metric: whether its depth is in meters. Meters are also scored without alignment.
-        gain: returns the factor that corrects the meters for a frame's lens, or None if the set has no intrinsics.
-            None if the meters are valid for any lens.
+        source: the paper and its table.
+        tolerance: relative difference up to which a measured number reproduces the published one.
+        measures: names of the measures.
+        models: values in the order of ``measures``, by model and set.
+        notes: why the numbers of a set do not reproduce, by set. Without a note they do.
     """
 
-    name: str
-    predict: Predict
-    output: str
-    is_baseline: bool = False
-    is_metric: bool = True
-    gain: Callable[[LabeledImage], float | None] | None = None
+    source: str
+    tolerance: float
+    measures: tuple[str, ...]
+    models: Mapping[str, Mapping[str, tuple[float, ...]]]
+    notes: Mapping[str, str] = field(default_factory=dict)
 
-
-@dataclass
-class Row:
-    """The results of one model on one set.
-
-    Attributes:
-        model: the name of the model.
-        aligned: whether scale and shift are fitted to each image.
-        is_baseline: whether the model is a baseline.
-        images: the scores by frame.
-        seconds: the time of each prediction.
-        uncorrected: images of unknown lens whose meters need a correction for it.
-    """
-
-    model: str
-    aligned: bool
-    is_baseline: bool
-    images: dict[str, Scores] = field(default_factory=dict)
-    seconds: list[float] = field(default_factory=list)
-    uncorrected: list[str] = field(default_factory=list)
-
-    def add(self, frame: str, scores: Scores, seconds: float, is_uncorrected: bool = False) -> None:
-        """Add the result on one frame.
-
-        Args:
-            frame: the name of the frame.
-            scores: its scores.
-            seconds: the time of the prediction.
-            is_uncorrected: whether its meters need a lens correction and the lens is unknown.
-        """
-        self.images[frame] = scores
-        self.seconds.append(seconds)
-        if is_uncorrected:
-            self.uncorrected.append(frame)
-
-    @property
-    def scores(self) -> Scores:
-        """Return the mean over the images."""
-        return Scores.mean(self.images.values())
-
-    @property
-    def milliseconds(self) -> float:
-        """Return the median time of a prediction."""
-        return 1000 * statistics.median(self.seconds)
-
-
-OnPrediction = Callable[[LabeledImage, ScoredModel, np.ndarray, np.ndarray], None]
-"""Receives the frame, the model, its aligned depth (H, W) in meters and the mask of the scored pixels."""
-OnLeftOut = Callable[[str], None]
-"""Receives the name of a frame that cannot be scored, with the reason."""
+    def __post_init__(self) -> None:
+        """Check the number of values. Raises `ValueError`."""
+        for model, sets in self.models.items():
+            for name, values in sets.items():
+                if len(values) != len(self.measures):
+                    raise ValueError(f"published.models.{model}.{name} needs {len(self.measures)} numbers")
 
 
 @dataclass(frozen=True)
-class _Prediction:
-    """The prediction of one model for one frame. ``gain`` is None if the lens needs a correction and is unknown."""
+class Protocol:
+    """A protocol of evaluation.
 
-    depth: np.ndarray
-    scores: Scores
-    seconds: float
-    metric: Scores | None = None
-    gain: float | None = 1.0
-
-
-def score_models(
-    models: Sequence[ScoredModel],
-    frames: Iterable[LabeledImage],
-    region: Region | None = None,
-    on_prediction: OnPrediction | None = None,
-    on_left_out: OnLeftOut | None = None,
-) -> list[Row]:
-    """Score models on the same frames; each frame is read once.
-
-    A model that predicts meters gets two rows: aligned, comparable with the others, and unaligned. If one model gives
-    no depth for a frame, or the frame has no pixel to score, no model is scored on that frame.
-
-    Args:
-        models: models and baselines.
-        frames: frames with known depth.
-        region: the pixels to score; None for all of known depth.
-        on_prediction: called after each prediction.
-        on_left_out: called for each frame that cannot be scored.
-
-    Returns:
-        The aligned rows in the order of ``models``, then the unaligned ones.
-
-    Raises:
-        ValueError: no frame is left.
-        DataError: a frame cannot be scored and there is no ``on_left_out``.
+    Attributes:
+        name: the name of its file.
+        title: what it is, one sentence.
+        task: "depth", "pairs" (which of two points is nearer), "video" or "completion".
+        sets: the rules by set.
+        defaults: the rules of other sets; None if the protocol has none and scores only ``sets``.
+        published: numbers to compare with.
     """
-    region = region or Region()
-    aligned = [Row(model.name, True, model.is_baseline) for model in models]
-    unaligned = [Row(model.name, False, model.is_baseline) if _has_meters(model) else None for model in models]
-    for frame in frames:
-        try:
-            mask = region.mask(frame)
-            predictions = [_prediction(model, frame, mask, region.depth_range) for model in models]
-        except DataError as error:
-            if on_left_out is None:
-                raise
-            on_left_out(str(error))
-            continue
-        for model, row, metric_row, prediction in zip(models, aligned, unaligned, predictions, strict=True):
-            row.add(frame.name, prediction.scores, prediction.seconds)
-            if metric_row is not None:
-                metric_row.add(frame.name, prediction.metric, prediction.seconds, prediction.gain is None)
-            if on_prediction is not None:
-                on_prediction(frame, model, prediction.depth, mask)
-    if not aligned or not aligned[0].images:
-        raise ValueError("there is nothing to evaluate: no frames or no models")
-    return aligned + [row for row in unaligned if row is not None]
+
+    name: str
+    title: str
+    task: str = "depth"
+    sets: Mapping[str, SetRules] = field(default_factory=dict)
+    defaults: SetRules | None = None
+    published: tuple[Published, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the task. Raises `ValueError`."""
+        _check_choice("task", self.task, TASKS)
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether it scores any set and any number of frames."""
+        return self.defaults is not None
+
+    def rules(self, set_name: str) -> SetRules:
+        """Return the rules of a set. Raises `DataError` if the protocol does not score it."""
+        rules = self.sets.get(set_name, self.defaults)
+        if rules is None:
+            raise DataError(f"protocol {self.name} does not score {set_name}; its sets are {', '.join(self.sets)}")
+        return rules
 
 
-def _has_meters(model: ScoredModel) -> bool:
-    return model.output == "depth" and model.is_metric
-
-
-def _prediction(
-    model: ScoredModel, frame: LabeledImage, mask: np.ndarray, depth_range: tuple[float, float] | None
-) -> _Prediction:
-    """Return the scored prediction for a frame. Raises `DataError` if the frame cannot be scored."""
-    prediction, seconds = _predict(model, frame)
-    true = frame.depth[mask]
-    depth = align(as_inverse_depth(prediction, model.output), frame.depth, mask)
-    scores = score_depth(depth[mask], true)
-    if not _has_meters(model):
-        return _Prediction(depth, scores, seconds)
-    gain = 1.0 if model.gain is None else model.gain(frame)
-    metric = limit_metric((1.0 if gain is None else gain) * prediction[mask], depth_range)
-    return _Prediction(depth, scores, seconds, score_depth(metric, true), gain)
-
-
-def limit_metric(depth: np.ndarray, depth_range: tuple[float, float] | None) -> np.ndarray:
-    """Clip a metric prediction to the scored range.
-
-    Args:
-        depth: prediction, meters.
-        depth_range: the range, meters; None for every positive depth.
-    """
-    return np.clip(depth, *(depth_range or (NEAREST, np.inf)))
-
-
-def _predict(model: ScoredModel, frame: LabeledImage) -> tuple[np.ndarray, float]:
-    """Return the prediction for a frame, float (H, W), and its time in seconds."""
-    started = time.perf_counter()
-    try:
-        prediction = model.predict(frame.image)
-    except ModelError as error:
-        raise DataError(f"{model.name} failed on {frame.name}: {error}") from error
-    seconds = time.perf_counter() - started
-    if prediction.shape != frame.depth.shape:
-        raise DataError(f"{model.name} predicted {prediction.shape} for {frame.name}, expected {frame.depth.shape}")
-    if not np.isfinite(prediction).all():
-        raise DataError(f"{model.name} predicted values that are not finite for {frame.name}")
-    return prediction, seconds
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}, must be {', '.join(choices[:-1])} or {choices[-1]}")

@@ -3,123 +3,105 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict
 from typing import Any
 
-from depth_anything_ros.evaluation.metrics import Scores
-from depth_anything_ros.evaluation.protocol import Row
+from depth_anything_ros.evaluation.bootstrap import LEVEL, SAMPLES, SEED, Difference, Interval
+from depth_anything_ros.evaluation.comparison import (
+    comparisons,
+    difference_in_words,
+    interval_of,
+    limits_of,
+    mean_interval,
+    model_pairs,
+)
+from depth_anything_ros.evaluation.metrics import Measures
+from depth_anything_ros.evaluation.protocol import Protocol
+from depth_anything_ros.evaluation.published import published_markdown, verdicts
+from depth_anything_ros.evaluation.results import Row, SetResult, common_type, main_measures, mean_over_sets, row_title
 
 
-@dataclass(frozen=True)
-class SetResult:
-    """The scores on one set.
-
-    Attributes:
-        name: the name of the set.
-        terms: its terms of use.
-        frames: the number of scored frames.
-        available: the number of frames in the set.
-        rows: one row per model, two for a metric model.
-        left_out: frames and files that could not be scored, each with the reason.
-    """
-
-    name: str
-    terms: str
-    frames: int
-    available: int
-    rows: list[Row]
-    left_out: Sequence[str] = ()
-
-
-def row_title(model: str, aligned: bool) -> str:
-    """Return the title of a row in tables.
+def text_report(results: Sequence[SetResult], protocol: Protocol) -> str:
+    """Return one table per set, one of the means, and which model is better than which.
 
     Args:
-        model: the name of the model.
-        aligned: whether the row is of aligned depth.
+        results: the scores on each set.
+        protocol: with the published numbers.
     """
-    return model if aligned else f"{model} (meters as they are)"
-
-
-def mean_over_sets(results: Sequence[SetResult]) -> dict[str, Scores]:
-    """Return the mean of each row over the sets by the row's title. Each set has the same weight."""
-    rows: dict[str, list[Scores]] = {}
-    for result in results:
-        for row in result.rows:
-            rows.setdefault(row_title(row.model, row.aligned), []).append(row.scores)
-    return {title: Scores.mean(scores) for title, scores in rows.items()}
-
-
-def text_report(results: Sequence[SetResult]) -> str:
-    """Return one table per set, one of the means, and how often each model beats each baseline."""
     parts = []
     for result in results:
         left_out = f", {len(result.left_out)} left out" if result.left_out else ""
         heading = f"{result.name}: {result.frames} of {result.available} frames{left_out}; {result.terms}"
-        rows = [(row_title(row.model, row.aligned), row.scores, row.milliseconds) for row in result.rows]
-        parts.append(_text_table(heading, rows))
+        parts.append(
+            _text_table(
+                heading,
+                [
+                    (row_title(row.model, row.aligned), row.scores, interval_of([row]), row.milliseconds)
+                    for row in result.rows
+                ],
+            )
+        )
     if len(results) > 1:
-        rows = [(title, scores, None) for title, scores in mean_over_sets(results).items()]
+        rows = [
+            (title, scores, mean_interval(results, title), None) for title, scores in mean_over_sets(results).items()
+        ]
         parts.append(_text_table(f"mean over {len(results)} sets, each counting once", rows))
     parts.extend(comparisons(results))
+    parts.extend(difference_in_words(*pair) for pair in model_pairs(results))
+    parts.extend(verdicts(results, protocol))
     return "\n\n".join(parts)
 
 
-def _text_table(heading: str, rows: Sequence[tuple[str, Scores, float | None]]) -> str:
-    width = max(len(title) for title, _, _ in rows)
-    lines = [heading, " " * width + "".join(f"{name:>9}" for name in (*Scores.headings(), "ms"))]
-    for title, scores, milliseconds in rows:
-        cells = "".join(f"{value:9.3f}" for value in astuple(scores))
-        lines.append(f"{title:<{width}}{cells}" + ("" if milliseconds is None else f"{milliseconds:9.1f}"))
+def _text_table(heading: str, rows: Sequence[tuple[str, Measures, Interval | None, float | None]]) -> str:
+    width = max(len(title) for title, *_ in rows)
+    shown = rows[0][1].in_tables()
+    main = rows[0][1].heading(main_measures(rows[0][1])[0])
+    titles = "".join(f"{name:>9}" for name in (*shown.values(), "ms"))
+    lines = [heading, " " * width + titles + f"   95 % of {main}"]
+    for title, scores, interval, milliseconds in rows:
+        cells = "".join(f"{getattr(scores, name):9.3f}" for name in shown)
+        time = " " * 9 if milliseconds is None else f"{milliseconds:9.1f}"
+        limits = "" if interval is None else f"   {interval.low:.3f} to {interval.high:.3f}"
+        lines.append((f"{title:<{width}}{cells}" + time + limits).rstrip())
     return "\n".join(lines)
 
 
-def comparisons(results: Sequence[SetResult]) -> list[str]:
-    """Return one sentence per model and baseline: on how many sets the model has the better AbsRel and δ1."""
-    if not results:
-        return []
-    aligned = [row for row in results[0].rows if row.aligned]
-    sentences = []
-    for model in (row.model for row in aligned if not row.is_baseline):
-        for baseline in (row.model for row in aligned if row.is_baseline):
-            pairs = [(_scores_of(result, model), _scores_of(result, baseline)) for result in results]
-            abs_rel = sum(ours.abs_rel < theirs.abs_rel for ours, theirs in pairs)
-            delta1 = sum(ours.delta1 > theirs.delta1 for ours, theirs in pairs)
-            mean_ours, mean_theirs = (Scores.mean(scores) for scores in zip(*pairs, strict=True))
-            sentences.append(
-                f"{model} beats {baseline} on {abs_rel} of {len(pairs)} sets in AbsRel and {delta1} in δ1; in the mean "
-                f"AbsRel {mean_ours.abs_rel:.3f} against {mean_theirs.abs_rel:.3f}, "
-                f"δ1 {mean_ours.delta1:.3f} against {mean_theirs.delta1:.3f}"
-            )
-    return sentences
+def markdown_report(results: Sequence[SetResult], protocol: Protocol) -> str:
+    """Return a table with one line per set, the best value of a line bold, and the published numbers.
 
+    Unaligned rows are left out, unless the protocol does not align.
 
-def _scores_of(result: SetResult, model: str) -> Scores:
-    return next(row.scores for row in result.rows if row.model == model and row.aligned)
-
-
-def markdown_report(results: Sequence[SetResult]) -> str:
-    """Return a table of AbsRel and δ1 with one line per set; the best value of a line is bold. Aligned rows only."""
-    models = [row.model for row in results[0].rows if row.aligned]
-    lines = [
-        f"| AbsRel ↓ / δ1 ↑ | frames | {' | '.join(models)} |",
-        "|---|---|" + "---|" * len(models),
-    ]
+    Args:
+        results: the scores on each set.
+        protocol: with the published numbers.
+    """
+    aligned = any(row.aligned for row in results[0].rows)
+    titles = [row_title(row.model, row.aligned) for row in results[0].rows if row.aligned == aligned]
+    scores = results[0].rows[0].scores
+    arrows = [f"{scores.heading(name)} {'↑' if scores.high_is_better(name) else '↓'}" for name in main_measures(scores)]
+    lines = [f"| {' / '.join(arrows)} | frames | {' | '.join(titles)} |", "|---|---|" + "---|" * len(titles)]
     for result in results:
-        cells = _markdown_cells([_scores_of(result, model) for model in models])
+        cells = _markdown_cells([result.row(title).scores for title in titles])
         lines.append(f"| {result.name} | {result.frames} | {' | '.join(cells)} |")
     if len(results) > 1:
         means = mean_over_sets(results)
-        cells = _markdown_cells([means[model] for model in models])
-        lines.append(f"| **mean over the sets** | | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        lines.append(
+            f"| **mean over the sets** | | {' | '.join(_markdown_cells([means[title] for title in titles]))} |"
+        )
+    text = "\n".join(lines) + "\n"
+    sentences = [difference_in_words(*pair) for pair in model_pairs(results)] + verdicts(results, protocol)
+    parts = [text, *published_markdown(results, protocol), "\n".join(f"- {line}" for line in sentences)]
+    return "\n".join(part for part in parts if part.strip()).rstrip("\n") + "\n"
 
 
-def _markdown_cells(scores: Sequence[Scores]) -> list[str]:
-    best_abs_rel = min(score.abs_rel for score in scores)
-    best_delta1 = max(score.delta1 for score in scores)
+def _markdown_cells(scores: Sequence[Measures]) -> list[str]:
+    names = main_measures(scores[0])
+    best = {
+        name: (max if scores[0].high_is_better(name) else min)(getattr(score, name) for score in scores)
+        for name in names
+    }
     return [
-        f"{_bold(score.abs_rel, score.abs_rel == best_abs_rel)} / {_bold(score.delta1, score.delta1 == best_delta1)}"
+        " / ".join(_bold(getattr(score, name), getattr(score, name) == best[name]) for name in names)
         for score in scores
     ]
 
@@ -128,17 +110,22 @@ def _bold(value: float, bold: bool) -> str:
     return f"**{value:.3f}**" if bold else f"{value:.3f}"
 
 
-def json_report(results: Sequence[SetResult], protocol: str, models: dict[str, Any]) -> dict[str, Any]:
+def json_report(results: Sequence[SetResult], protocol: Protocol, models: dict[str, Any]) -> dict[str, Any]:
     """Return all scores, image by image, as plain values.
 
     Args:
         results: the scores on each set.
-        protocol: "full" or "published".
+        protocol: the protocol.
         models: information about each model, by name.
     """
     return {
-        "protocol": protocol,
-        "alignment": "least squares in inverse depth for each image, floor 1 / max(true depth)",
+        "protocol": protocol.name,
+        "title": protocol.title,
+        "alignment": "; ".join(
+            dict.fromkeys(f"{rules.alignment}, floor {rules.floor}" for rules in map(protocol.rules, names_of(results)))
+        ),
+        "bootstrap": {"samples": SAMPLES, "level": LEVEL, "seed": SEED},
+        "measures": _json_measures(results),
         "models": models,
         "sets": [
             {
@@ -146,21 +133,57 @@ def json_report(results: Sequence[SetResult], protocol: str, models: dict[str, A
                 "terms": result.terms,
                 "frames": result.frames,
                 "available": result.available,
+                "rules": asdict(protocol.rules(result.name)),
                 "left_out": list(result.left_out),
                 "rows": [_json_row(row) for row in result.rows],
             }
             for result in results
         ],
         "mean": {title: asdict(scores) for title, scores in mean_over_sets(results).items()},
+        "pairs": [_json_pair(*pair) for pair in model_pairs(results)],
+        "published": [asdict(item) for item in protocol.published],
+    }
+
+
+def _json_measures(results: Sequence[SetResult]) -> list[dict[str, Any]]:
+    """Return name, heading and the better side of each measure that all rows have."""
+    kind = common_type([row.scores for result in results for row in result.rows])
+    return [
+        {
+            "key": name,
+            "heading": kind.heading(name),
+            "better": "high" if kind.high_is_better(name) else "low",
+            "in_tables": name in kind.in_tables(),
+        }
+        for name in kind.names()
+    ]
+
+
+def names_of(results: Sequence[SetResult]) -> list[str]:
+    """Return the names of the sets."""
+    return [result.name for result in results]
+
+
+def _json_pair(better: str, other: str, scores: Measures, difference: Difference, sets: int) -> dict[str, Any]:
+    return {
+        "better": better,
+        "other": other,
+        "measure": main_measures(scores)[0],
+        "difference": difference.mean,
+        "interval": list(limits_of(difference)),
+        "probability": difference.probability,
+        "sets": sets,
     }
 
 
 def _json_row(row: Row) -> dict[str, Any]:
+    intervals = {name: interval_of([row], name) for name in row.scores.names()}
     return {
         "contender": row.model,
         "aligned": row.aligned,
         "baseline": row.is_baseline,
         "scores": asdict(row.scores),
+        "intervals": {name: [limits.low, limits.high] for name, limits in intervals.items() if limits is not None},
         "milliseconds": row.milliseconds,
         "uncorrected": row.uncorrected,
         "images": {name: asdict(scores) for name, scores in row.images.items()},

@@ -16,17 +16,23 @@ from depth_anything_ros.data.check import evenly_spaced
 from depth_anything_ros.data.frame import DataError, LabeledImage, skip_reason
 from depth_anything_ros.data.name_summary import NameSummary
 from depth_anything_ros.evaluation.baselines import BASELINES
-from depth_anything_ros.evaluation.metrics import Scores
+from depth_anything_ros.evaluation.metrics import Measures
 from depth_anything_ros.evaluation.page import Gallery, html_page
 from depth_anything_ros.evaluation.panels import FirstFrame
-from depth_anything_ros.evaluation.protocol import Region, ScoredModel, score_models
-from depth_anything_ros.evaluation.report import SetResult, json_report, markdown_report, mean_over_sets, text_report
+from depth_anything_ros.evaluation.predictions import ScoredModel, unsuitable
+from depth_anything_ros.evaluation.protocol import Protocol, SetRules
+from depth_anything_ros.evaluation.protocol_files import check_options, find_protocol, protocol_names
+from depth_anything_ros.evaluation.report import json_report, markdown_report, text_report
+from depth_anything_ros.evaluation.results import Row, SetResult, main_values, mean_over_sets
 from depth_anything_ros.evaluation.scored_sets import EvaluationSet
+from depth_anything_ros.evaluation.scoring import score_models
 from depth_anything_ros.postprocessing.meters import focal_gain
 from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.system.atomic_file import atomic_write
 
-PROTOCOLS = ("full", "published")
+PROTOCOLS = protocol_names()
+USUAL_LIMIT = 10
+"""Frames per set of an open protocol."""
 
 Progress = Callable[[Sequence[str], str], Iterable[str]]
 """Yields the names of a set's frames and displays progress. Its second argument is the name of the set."""
@@ -40,20 +46,20 @@ class Evaluation:
 
     Attributes:
         results: the scores on each set.
-        protocol: "full" or "published".
+        protocol: the protocol.
         models: the estimators by their names in the tables.
-        refused: sets that could not be scored, each with the reason.
+        refused: sets and models that could not be scored, each with the reason.
         gallery: the worst and best images, for the page.
     """
 
     results: Sequence[SetResult]
-    protocol: str
+    protocol: Protocol
     models: Mapping[str, Estimator]
     refused: Sequence[str] = ()
     gallery: Gallery = field(default_factory=Gallery)
 
     @property
-    def means(self) -> dict[str, Scores]:
+    def means(self) -> dict[str, Measures]:
         """Return the mean scores over the sets by the row's title. Each set has the same weight."""
         return mean_over_sets(self.results)
 
@@ -63,8 +69,8 @@ class Evaluation:
         return [*self.refused, *(text for result in self.results for text in result.left_out)]
 
     def to_markdown(self) -> str:
-        """Return a table of AbsRel and δ1 with one line per set."""
-        return markdown_report(self.results)
+        """Return a table of the main measures with one line per set, beside published numbers."""
+        return markdown_report(self.results, self.protocol)
 
     def to_json(self) -> str:
         """Return all scores, image by image, and the records of the models."""
@@ -82,11 +88,11 @@ class Evaluation:
         return json_report(self.results, self.protocol, models)
 
     def __str__(self) -> str:
-        return text_report(self.results)
+        return text_report(self.results, self.protocol)
 
     def __repr__(self) -> str:
         sets = ", ".join(f"{result.frames} frames of {result.name}" for result in self.results)
-        rows = (f"{title} AbsRel {mean.abs_rel:.3f} δ1 {mean.delta1:.3f}" for title, mean in self.means.items())
+        rows = (f"{title} {main_values(mean)}" for title, mean in self.means.items())
         left_out = f"; {len(self.left_out)} left out" if self.left_out else ""
         return f"Evaluation({sets}: {', '.join(rows)}{left_out})"
 
@@ -96,29 +102,40 @@ class EvaluationOptions:
     """How models are scored.
 
     Attributes:
-        limit: frames per set, evenly spaced; 0 for all.
-        protocol: "full" scores every pixel with known depth, "published" the pixels that papers score.
+        limit: frames per set, evenly spaced; 0 for all; None for 10 in open protocols and for all in others.
+        protocol: the name of a protocol. "full" scores every pixel with known depth, "published" the pixels that
+            papers score; the others fix sets and frames.
         baselines: whether to score baselines too.
         pictures: a folder for SET.png, or None.
         gallery: whether to keep the worst and best images, for the page.
         progress: displays progress.
         warn: receives one line for each frame or set that is left out.
+        workers: threads that score; the result is the same for any number.
     """
 
-    limit: int = 10
+    limit: int | None = None
     protocol: str = "full"
     baselines: bool = True
     pictures: Path | None = None
     gallery: bool = False
     progress: Progress = lambda names, _: names
     warn: Callable[[str], None] = log.warning
+    workers: int = 1
 
     def __post_init__(self) -> None:
-        """Check limit and protocol. Raises `ValueError` if one is invalid."""
-        if self.limit < 0:
+        """Check the options. Raises `ValueError` if one is invalid or contradicts the protocol."""
+        if self.limit is not None and self.limit < 0:
             raise ValueError(f"limit is {self.limit}, must be 0 or more")
-        if self.protocol not in PROTOCOLS:
-            raise ValueError(f"protocol is {self.protocol!r}, must be {' or '.join(PROTOCOLS)}")
+        if self.workers < 1:
+            raise ValueError(f"workers is {self.workers}, must be 1 or more")
+        check_options(find_protocol(self.protocol), {"limit": self.limit or None})
+
+    @property
+    def frames(self) -> int:
+        """Return the number of frames per set, 0 for all."""
+        if self.limit is None:
+            return USUAL_LIMIT if find_protocol(self.protocol).is_open else 0
+        return self.limit
 
 
 def evaluate_models(
@@ -135,20 +152,35 @@ def evaluate_models(
     Raises:
         DataError: no set is left.
     """
+    protocol = find_protocol(options.protocol)
     scored = [_scored_model(name, estimator) for name, estimator in models.items()]
     if options.baselines:
         scored += [ScoredModel(name, predict, "inverse_depth", is_baseline=True) for name, predict in BASELINES.items()]
     results, refused, gallery = [], [], Gallery()
     for declared in sets:
         try:
-            results.append(_evaluate_set(declared, root, scored, options, gallery))
+            rules = protocol.rules(declared.name)
+            suitable = _suitable(scored, rules, refused)
+            results.append(_evaluate_set(declared, root, suitable, rules, options, gallery))
         except (DataError, OSError, ImportError) as error:  # other sets can still be scored
             refused.append(f"{declared.name}: {error}")
+    refused = list(dict.fromkeys(refused))
     if not results:
         raise DataError("; ".join(refused) or "there is no set to score")
     for text in refused:
         options.warn(f"left out: {text}")
-    return Evaluation(results, options.protocol, models, refused, gallery)
+    return Evaluation(results, protocol, models, refused, gallery)
+
+
+def _suitable(models: Sequence[ScoredModel], rules: SetRules, refused: list[str]) -> list[ScoredModel]:
+    """Return the models that the rules can score; the reason for each other model goes to ``refused``."""
+    reasons = [unsuitable(model, rules) for model in models]
+    suitable = [model for model, reason in zip(models, reasons, strict=True) if reason is None]
+    texts = [reason for model, reason in zip(models, reasons, strict=True) if reason and not model.is_baseline]
+    if all(model.is_baseline for model in suitable) and texts:
+        raise DataError("; ".join(texts))
+    refused.extend(texts)
+    return suitable
 
 
 def _scored_model(name: str, estimator: Estimator) -> ScoredModel:
@@ -167,13 +199,18 @@ def _scored_model(name: str, estimator: Estimator) -> ScoredModel:
 
 
 def _evaluate_set(
-    declared: EvaluationSet, root: Path, models: Sequence[ScoredModel], options: EvaluationOptions, gallery: Gallery
+    declared: EvaluationSet,
+    root: Path,
+    models: Sequence[ScoredModel],
+    rules: SetRules,
+    options: EvaluationOptions,
+    gallery: Gallery,
 ) -> SetResult:
     """Score the models on one set, and draw its first frame if requested. Raises `DataError` if no frame is left."""
     names, unpaired = declared.frame_names(root), declared.unpaired(root)
-    chosen = evenly_spaced(names, options.limit)
-    is_published = options.protocol == "published"
-    region = Region(declared.published_crop, declared.published_range) if is_published else Region()
+    missing = declared.missing(root, names)
+    _warn_left_out(missing, options.warn)
+    chosen = evenly_spaced(names, options.frames)
     first, refused = FirstFrame(), []
 
     def on_prediction(frame: LabeledImage, model: ScoredModel, depth: np.ndarray, mask: np.ndarray) -> None:
@@ -183,24 +220,28 @@ def _evaluate_set(
 
     frames = _frames(declared, root, options.progress(chosen, declared.name), refused)
     try:
-        rows = score_models(models, frames, region, on_prediction, refused.append)
+        rows = score_models(models, frames, rules, on_prediction, refused.append, options.workers)
     except ValueError as error:
         if len(refused) < len(chosen):
             raise
         raise DataError(f"none of {len(chosen)} frames can be scored, see above") from error
     finally:
         _warn_left_out(refused, options.warn)
-    for row in rows:
-        if row.uncorrected:
-            options.warn(
-                f"{row.model} on {declared.name}: {len(row.uncorrected)} of {len(row.images)} images have an unknown "
-                "focal length; their meters are uncorrected"
-            )
+    _warn_uncorrected(rows, declared.name, options.warn)
     if options.pictures:
         _, encoded = cv2.imencode(".png", first.picture())
         atomic_write(options.pictures / f"{declared.name}.png", encoded.tobytes())
     scored = len(chosen) - len(refused)
-    return SetResult(declared.name, declared.terms, scored, len(names), rows, [*unpaired, *refused])
+    return SetResult(declared.name, declared.terms, scored, len(names), rows, [*missing, *unpaired, *refused])
+
+
+def _warn_uncorrected(rows: Sequence[Row], set_name: str, warn: Callable[[str], None]) -> None:
+    for row in rows:
+        if row.uncorrected:
+            warn(
+                f"{row.model} on {set_name}: {len(row.uncorrected)} of {len(row.images)} images have an unknown focal "
+                "length; their meters are uncorrected"
+            )
 
 
 def _frames(declared: EvaluationSet, root: Path, names: Iterable[str], refused: list[str]) -> Iterator[LabeledImage]:

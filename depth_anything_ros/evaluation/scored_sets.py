@@ -1,68 +1,41 @@
-"""How `evaluate` finds its sets, and which of their pixels papers score.
+"""How `evaluate` finds the sets of a protocol.
 
-`data/evaluation_sets.py` declares the sets themselves. `_PUBLISHED` contains the crop and the depth range of papers.
+`data/sets.py` lists the readers. The files in `protocols/` name the sets, their frames and their scored pixels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from depth_anything_ros.data.depth_set import DepthSet
 from depth_anything_ros.data.evaluation_sets import EVALUATION_SETS, MotorcycleSet
-from depth_anything_ros.data.frame import DataError, LabeledImage
+from depth_anything_ros.data.frame import DataError, LabeledImage, read_bytes
 from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.rgbd_declaration import FILE, Declaration
 from depth_anything_ros.data.sets import ALL_SETS
+from depth_anything_ros.evaluation.protocol import Protocol, Split
+from depth_anything_ros.evaluation.protocol_files import find_protocol, protocol_names
 from depth_anything_ros.system.did_you_mean import did_you_mean
 
 RGBD = RgbdSet.name
 """The name of a folder of the user's own images with depth."""
-Crop = Callable[[int, int], tuple[slice, slice]]
-
-
-def garg_crop(height: int, width: int) -> tuple[slice, slice]:
-    """Return the rows and columns that papers score on KITTI (Garg et al., ECCV 2016): no sky, hood or borders.
-
-    Args:
-        height: of the image, pixels.
-        width: of the image, pixels.
-    """
-    rows = slice(int(0.40810811 * height), int(0.99189189 * height))
-    return rows, slice(int(0.03594771 * width), int(0.96405229 * width))
-
-
-def eigen_crop(height: int, width: int) -> tuple[slice, slice]:
-    """Return the rows and columns that papers score on NYUv2 (Eigen et al., NIPS 2014).
-
-    They are rows 45-471 and columns 41-601 of 480x640, in proportion for other sizes.
-
-    Args:
-        height: of the image, pixels.
-        width: of the image, pixels.
-    """
-    return slice(45 * height // 480, 471 * height // 480), slice(41 * width // 640, 601 * width // 640)
 
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """A set and the pixels that papers score.
-
-    The "published" protocol uses ``published_crop`` and ``published_range``. The "full" protocol scores every pixel
-    with known depth.
+    """A set and the frames of it that a protocol scores.
 
     Attributes:
         source: the reader of the set.
-        published_crop: the crop that papers apply.
-        published_range: the range of true depth that papers score, meters.
         place: the folder under --data; default: the name of the set.
+        split: the frames.
     """
 
     source: DepthSet
-    published_crop: Crop | None = None
-    published_range: tuple[float, float] | None = None
     place: str | None = None
+    split: Split = field(default_factory=Split)
 
     def folder(self, root: Path) -> Path:
         """Return the folder of the set under ``root``."""
@@ -92,7 +65,45 @@ class EvaluationSet:
         names = list(self.source.names(folder))
         if not names:
             raise DataError(self.source.empty_message(folder))
-        return names
+        return names if self.split.file is None else self._listed(folder, names)
+
+    def missing(self, root: Path, names: Sequence[str]) -> list[str]:
+        """Return how the frames differ from the split: frames of its list that do not exist, and a wrong number.
+
+        Args:
+            root: the folder that contains the set.
+            names: `frame_names`.
+        """
+        texts = []
+        if self.split.file is not None:
+            absent = set(self._list(self.folder(root))) - set(names)
+            texts = [f"{self.name}: {name} of {self.split.file} has no image with depth" for name in sorted(absent)]
+        if self.split.count and len(names) != self.split.count:
+            texts.append(
+                f"{self.name} has {len(names)} frames, split {self.split.name!r} has {self.split.count}: the scores "
+                "are not comparable with published ones"
+            )
+        return texts
+
+    def _listed(self, folder: Path, names: Sequence[str]) -> list[str]:
+        """Return the frames of the split's list that exist, in the order of the list."""
+        present = set(names)
+        listed = [name for name in self._list(folder) if name in present]
+        if not listed:
+            raise DataError(f"{folder} has none of the frames that {folder / self.split.file} lists")
+        return listed
+
+    def _list(self, folder: Path) -> list[str]:
+        """Return the images of the split's list; a second word "None" says that an image has no depth."""
+        path = folder / self.split.file
+        if not path.is_file():
+            raise DataError(
+                f"{path} is missing: the protocol scores the frames that it lists, one image per line, relative to "
+                f"{folder}"
+            )
+        lines = read_bytes(path).decode(errors="replace").splitlines()
+        words = [line.split() for line in lines if line.strip()]
+        return list(dict.fromkeys(first.lstrip("/") for first, *rest in words if rest[:1] != ["None"]))
 
     def unpaired(self, root: Path) -> list[str]:
         """Return the files that belong to no frame although they should, each with the reason."""
@@ -111,33 +122,60 @@ class EvaluationSet:
         return self.source.read(self.folder(root), frame_name)
 
 
-_KITTI = garg_crop, (1e-3, 80.0)
-_PUBLISHED = {"nyuv2": (eigen_crop, (1e-3, 10.0)), "kitti_depth": _KITTI, "kitti_object": _KITTI}
-
-SCORED_SETS: dict[str, EvaluationSet] = {
-    source.name: EvaluationSet(source, *_PUBLISHED.get(source.name, ())) for source in EVALUATION_SETS
-}
-"""The sets that `evaluate` knows by name."""
+SCORED_SETS: dict[str, EvaluationSet] = {source.name: EvaluationSet(source) for source in EVALUATION_SETS}
+"""The sets that open protocols know by name."""
 
 
-def find_sets(root: Path, names: Sequence[str] | None = None, own: Declaration | None = None) -> list[EvaluationSet]:
+def find_sets(
+    root: Path,
+    names: Sequence[str] | None = None,
+    own: Declaration | None = None,
+    protocol: Protocol | None = None,
+) -> list[EvaluationSet]:
     """Return the requested sets.
 
     Args:
         root: the folder that contains the sets. A folder in it that has the name of no set is the user's own data.
-        names: the sets; "rgbd" is ``root`` itself. None for all known sets that are present and all folders with an
-            rgbd.yaml.
+        names: the sets; "rgbd" is ``root`` itself. None for all sets of the protocol that are present and, in open
+            protocols, all folders with an rgbd.yaml.
         own: options for the user's own data.
+        protocol: None for an open protocol.
 
     Raises:
         DataError: a name is unknown, or a set is not present.
     """
+    if protocol is not None and not protocol.is_open:
+        return _of_protocol(root, names, protocol)
     is_declaration = root.is_file() and names is not None and set(names) == {RGBD}
     if not root.is_dir() and not is_declaration:
         raise DataError(f"--data {root} is not a folder; give the one that contains {', '.join(SCORED_SETS)}")
     if names is None:
         return _present(root, own)
-    return [_own(name, root, own) if _is_own(name, root) else _published(name, root) for name in names]
+    return [_own(name, root, own) if _is_own(name, root) else _known(name, root) for name in names]
+
+
+def _of_protocol(root: Path, names: Sequence[str] | None, protocol: Protocol) -> list[EvaluationSet]:
+    """Return the sets of a protocol that are requested, or present if none is requested."""
+    if not root.is_dir():
+        raise DataError(f"--data {root} is not a folder; give the one that contains {', '.join(protocol.sets)}")
+    found = []
+    for name in protocol.sets if names is None else names:
+        split = protocol.rules(name).split
+        source = ALL_SETS.get(name)
+        if not isinstance(source, DepthSet):
+            if names is None and not (root / name).is_dir():
+                continue
+            raise DataError(f"protocol {protocol.name} scores {name}, which this release cannot read yet")
+        declared = EvaluationSet(source.select(split.fields) if split.fields else source, split=split)
+        if declared.is_present(root):
+            found.append(declared)
+        elif names is not None:
+            raise DataError(f"{name} is not under --data {root}")
+    if not found:
+        raise DataError(
+            f"--data {root} has none of the folders of protocol {protocol.name}: {', '.join(protocol.sets)}"
+        )
+    return found
 
 
 def _present(root: Path, own: Declaration | None) -> list[EvaluationSet]:
@@ -166,10 +204,15 @@ def _own(name: str, root: Path, declared: Declaration | None) -> EvaluationSet:
     return EvaluationSet(source, place=place)
 
 
-def _published(name: str, root: Path) -> EvaluationSet:
+def _known(name: str, root: Path) -> EvaluationSet:
     if name not in SCORED_SETS:
-        no_protocol = f"{name} has no evaluation protocol yet (benchmark sets get theirs in a later release)"
-        problem = no_protocol if name in ALL_SETS else f"there is no set {name!r}"
+        of = [other for other in protocol_names() if name in find_protocol(other).sets]
+        hint = f"give --protocol {' or '.join(of)}" if of else "no protocol scores it yet"
+        problem = (
+            f"{name} is not scored by the protocols full and published: {hint}"
+            if name in ALL_SETS
+            else f"there is no set {name!r}"
+        )
         suggestion = "" if name in ALL_SETS else did_you_mean(name, SCORED_SETS)
         choices = f"; sets that can be evaluated are {', '.join(SCORED_SETS)}, and {RGBD}, a folder of your own"
         raise DataError(problem + (suggestion or choices))

@@ -86,7 +86,12 @@ def test_models_of_equal_name_get_distinct_names(data, green, tmp_path):
         (("tiny", "absent"), {}, ValueError, "absent is not a folder"),
         (("tiny", "data", "nyuv3"), {}, ValueError, "nyuv3"),
         (("tiny", "data", "rgbd"), {"limit": -1}, ValueError, "limit is -1, must be 0 or more"),
-        (("tiny", "data", "rgbd"), {"protocol": "ful"}, ValueError, "protocol is 'ful', must be full or published"),
+        (
+            ("tiny", "data", "rgbd"),
+            {"protocol": "ful"},
+            ValueError,
+            "protocol is 'ful', must be full, published, .*did you mean full",
+        ),
         (("tiny", "data", "rgbd"), {"depth_scal": 1}, TypeError, "depth_scal"),
         (("absent.onnx", "data", "rgbd"), {}, ModelError, "no such model file"),
     ],

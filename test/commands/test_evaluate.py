@@ -13,7 +13,7 @@ from green_network import write_green_network
 from miniature_tum import put_tum
 
 from depth_anything_ros.cli import main
-from depth_anything_ros.evaluation.scored_sets import eigen_crop
+from depth_anything_ros.evaluation.crops import eigen_crop
 from depth_anything_ros.visualization.captions import LINE
 
 
@@ -166,7 +166,9 @@ def test_evaluate_user_errors_give_one_line(tmp_path, data, capsys):
         return line
 
     assert "is not a folder; give the one that contains" in error_of("--data", str(tmp_path / "nowhere"))
-    assert "kitti has no evaluation protocol yet" in error_of("--data", str(data), "--sets", "kitti")
+    assert "kitti is not scored by the protocols full and published: give --protocol" in error_of(
+        "--data", str(data), "--sets", "kitti"
+    )
     assert "there is no set 'house'; sets that can be" in error_of("--data", str(data), "--sets", "house")
     assert "--limit is -1, must be 0 or more" in error_of("--data", str(data), "--limit", "-1")
     absent = str(tmp_path / "absent.onnx")

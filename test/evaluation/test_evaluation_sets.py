@@ -12,7 +12,8 @@ from depth_anything_ros.data.check import evenly_spaced
 from depth_anything_ros.data.frame import DataError, LabeledImage
 from depth_anything_ros.data.packable_benchmarks import PACKABLE_BENCHMARKS
 from depth_anything_ros.data.velodyne import VelodyneCalibration, depth_image, read_calibration
-from depth_anything_ros.evaluation.scored_sets import SCORED_SETS, eigen_crop, find_sets, garg_crop
+from depth_anything_ros.evaluation.crops import eigen_crop, garg_crop
+from depth_anything_ros.evaluation.scored_sets import SCORED_SETS, find_sets
 from depth_anything_ros.geometry.camera import Camera
 
 # What a stored value of 1 means in each set of pictures, from the sets' own documentation.
@@ -187,10 +188,10 @@ def test_missing_sets_are_named(tmp_path):
 
 
 @pytest.mark.parametrize("name", [declared.name for declared in PACKABLE_BENCHMARKS])
-def test_readable_benchmark_without_protocol_is_distinguished(tmp_path, name):
+def test_benchmark_outside_open_protocols_names_its_protocol(tmp_path, name):
     (tmp_path / name).mkdir()
     with pytest.raises(
-        DataError, match=rf"^{name} has no evaluation protocol yet .*; sets that can be evaluated are seven"
+        DataError, match=rf"^{name} is not scored by the protocols full and published: .*; sets that can be"
     ):
         find_sets(tmp_path, [name])
 

@@ -30,6 +30,8 @@ def literal_scores(predicted: list[float], true: list[float]) -> dict[str, float
         "delta2": sum(r < 1.25**2 for r in ratios) / count,
         "delta3": sum(r < 1.25**3 for r in ratios) / count,
         "silog": 100 * math.sqrt(max(sum(g * g for g in logs) / count - (sum(logs) / count) ** 2, 0)),
+        "mae": sum(abs(p - z) for p, z in pairs) / count,
+        "irmse": 1000 * math.sqrt(sum((1 / p - 1 / z) ** 2 for p, z in pairs) / count),
     }
 
 

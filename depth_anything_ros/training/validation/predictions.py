@@ -14,7 +14,7 @@ from torch import nn
 from depth_anything_ros.data.sources import Sample
 from depth_anything_ros.evaluation.alignment import align
 from depth_anything_ros.evaluation.metrics import score_depth
-from depth_anything_ros.evaluation.protocol import limit_metric
+from depth_anything_ros.evaluation.scoring import limit_metric
 from depth_anything_ros.images.resizing import resized_image
 from depth_anything_ros.training.input.crops import resized_focal
 from depth_anything_ros.training.input.pixels import normalize_pixels

@@ -10,14 +10,20 @@ import pytest
 
 from depth_anything_ros.data.frame import DataError, LabeledImage
 from depth_anything_ros.evaluation.baselines import BASELINES, constant, vertical_gradient
+from depth_anything_ros.evaluation.comparison import comparisons
 from depth_anything_ros.evaluation.metrics import Scores, score_depth
 from depth_anything_ros.evaluation.panels import FirstFrame
-from depth_anything_ros.evaluation.protocol import Predict, Region, ScoredModel, score_models
-from depth_anything_ros.evaluation.report import SetResult, comparisons, json_report, markdown_report, text_report
-from depth_anything_ros.evaluation.scored_sets import eigen_crop
+from depth_anything_ros.evaluation.predictions import Predict, ScoredModel
+from depth_anything_ros.evaluation.protocol import SetRules
+from depth_anything_ros.evaluation.protocol_files import find_protocol
+from depth_anything_ros.evaluation.report import json_report, markdown_report, text_report
+from depth_anything_ros.evaluation.results import SetResult
+from depth_anything_ros.evaluation.scoring import score_models
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.visualization import captions
+
+FULL = find_protocol("full")
 
 
 def frame_of(depth: np.ndarray, name: str = "made/0") -> LabeledImage:
@@ -88,12 +94,12 @@ def test_crop_and_range_select_pixels():
     depth = np.full((480, 640), 2.0)
     depth[100, 100] = 11.0
     depth[44, 300] = 3.0
-    mask = Region(eigen_crop, (1e-3, 10.0)).mask(frame_of(depth))
+    mask = SetRules(crop=("eigen",), min_depth=1e-3, max_depth=10.0).mask(frame_of(depth))
     assert mask.sum() == (471 - 45) * (601 - 41) - 1
     assert not mask[100, 100]
     assert not mask[44, 300]
     with pytest.raises(DataError, match="made/0: no pixel with known depth"):
-        Region(depth_range=(20, 30)).mask(frame_of(depth))
+        SetRules(min_depth=20.0, max_depth=30.0).mask(frame_of(depth))
 
 
 @pytest.mark.parametrize(
@@ -167,7 +173,7 @@ def result(room) -> SetResult:
 
 
 def test_text_report_has_a_line_for_every_row(result):
-    text = text_report([result, replace(result, name="again")])
+    text = text_report([result, replace(result, name="again")], FULL)
     assert "made: 1 of 5 frames; none" in text
     for title in ("exact", "half", "half (meters as they are)", "constant", "vertical gradient"):
         # Once in each set and once in the mean.
@@ -183,17 +189,17 @@ def test_comparisons_count_losses_too(result):
 
 
 def test_markdown_report_marks_best_value(result):
-    lines = markdown_report([result]).splitlines()
+    lines = markdown_report([result], FULL).splitlines()
     assert lines[0] == "| AbsRel ↓ / δ1 ↑ | frames | exact | half | constant | vertical gradient |"
     assert lines[2].startswith("| made | 1 | ")
     assert "**1.000**" in lines[2]
     assert len(lines) == 3
     assert all(line.count("|") == lines[0].count("|") for line in lines)
-    assert markdown_report([result, result]).splitlines()[-1].startswith("| **mean over the sets** |")
+    assert markdown_report([result, result], FULL).splitlines()[-1].startswith("| **mean over the sets** |")
 
 
 def test_json_report_contains_every_image(result):
-    report = json.loads(json.dumps(json_report([result], "full", {"exact": {}})))
+    report = json.loads(json.dumps(json_report([result], FULL, {"exact": {}})))
     (made,) = report["sets"]
     rows = {(row["contender"], row["aligned"]): row for row in made["rows"]}
     assert rows[("half", False)]["images"]["made/0"]["abs_rel"] == pytest.approx(0.5, abs=1e-6)

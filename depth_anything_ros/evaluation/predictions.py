@@ -1,0 +1,104 @@
+"""Models as predictors of inverse depth or meters, and their predictions for frames."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from depth_anything_ros.data.frame import DataError, LabeledImage
+from depth_anything_ros.evaluation.protocol import SetRules
+from depth_anything_ros.runtime.errors import ModelError
+
+Predict = Callable[[np.ndarray], np.ndarray]
+"""Maps RGB uint8 (H, W, 3) to float (H, W): inverse depth or meters, at the image's resolution."""
+
+
+@dataclass(frozen=True)
+class ScoredModel:
+    """A model or baseline to score.
+
+    Attributes:
+        name: its name in reports.
+        predict: the predictor.
+        output: "inverse_depth" or "depth", the quantity that it predicts.
+        is_baseline: whether it is a baseline.
+        is_metric: whether its depth is in meters. Meters are also scored without alignment.
+        gain: returns the factor that corrects the meters for a frame's lens, or None if the set has no intrinsics.
+            None if the meters are valid for any lens.
+    """
+
+    name: str
+    predict: Predict
+    output: str
+    is_baseline: bool = False
+    is_metric: bool = True
+    gain: Callable[[LabeledImage], float | None] | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The output of one model for one frame.
+
+    Attributes:
+        values: the output (H, W).
+        seconds: the time of the prediction.
+        gain: the factor of its meters for the lens; None if they need one and the lens is unknown.
+    """
+
+    values: np.ndarray
+    seconds: float = 0.0
+    gain: float | None = 1.0
+
+
+def has_meters(model: ScoredModel) -> bool:
+    """Return whether a model predicts meters."""
+    return model.output == "depth" and model.is_metric
+
+
+def unsuitable(model: ScoredModel, rules: SetRules) -> str | None:
+    """Return why a protocol cannot score a model, None if it can.
+
+    Args:
+        model: the model.
+        rules: the rules of a set.
+    """
+    if rules.alignment.method == "none" and not has_meters(model):
+        return f"{model.name} predicts no meters, and the protocol does not align"
+    if rules.alignment.space != "inverse_depth" and model.output != "depth":
+        return f"{model.name} predicts inverse depth, which cannot be aligned in {rules.alignment.space}"
+    return None
+
+
+def predict(model: ScoredModel, frame: LabeledImage, flip: bool = False) -> Prediction:
+    """Return the prediction for a frame.
+
+    Args:
+        model: the model.
+        frame: the frame.
+        flip: whether to average it with the prediction of the mirrored image.
+
+    Raises:
+        DataError: the model fails, or its prediction is not finite.
+    """
+    started = time.perf_counter()
+    values = _output(model, frame.image, frame)
+    if flip:
+        mirrored = _output(model, np.ascontiguousarray(frame.image[:, ::-1]), frame)
+        values = 0.5 * (values + mirrored[:, ::-1])
+    seconds = time.perf_counter() - started
+    return Prediction(values, seconds, 1.0 if model.gain is None else model.gain(frame))
+
+
+def _output(model: ScoredModel, image: np.ndarray, frame: LabeledImage) -> np.ndarray:
+    try:
+        prediction = model.predict(image)
+    except ModelError as error:
+        raise DataError(f"{model.name} failed on {frame.name}: {error}") from error
+    if prediction.shape != frame.depth.shape:
+        raise DataError(f"{model.name} predicted {prediction.shape} for {frame.name}, expected {frame.depth.shape}")
+    if not np.isfinite(prediction).all():
+        raise DataError(f"{model.name} predicted values that are not finite for {frame.name}")
+    return prediction
