@@ -150,6 +150,13 @@ def output_picture(text: str) -> Path:
     return named
 
 
+def output_bag(text: str) -> Path:
+    """Parse the name of a bag to write: a folder, or a file that ends with .mcap."""
+    named = path(text)
+    _check_writable(named, named.absolute().parent)
+    return named
+
+
 def _check_writable(path: Path, folder: Path) -> None:
     """Check that the nearest existing folder, of ``folder`` and its parents, is writable."""
     existing = folder.absolute()

@@ -22,7 +22,8 @@ from depth_anything_ros.commands.calibration_report import (
     spread_text,
     text_of,
 )
-from depth_anything_ros.commands.calibration_topics import (
+from depth_anything_ros.data.bag_messages import BagRecording, Recording
+from depth_anything_ros.data.bag_topics import (
     COMPRESSED,
     IMAGE,
     KINDS,
@@ -31,7 +32,6 @@ from depth_anything_ros.commands.calibration_topics import (
     choose_topics,
     read_index,
 )
-from depth_anything_ros.data.bag_messages import BagRecording, Recording
 from depth_anything_ros.data.frame import as_png
 from depth_anything_ros.geometry.transform import Transform
 from depth_anything_ros.scale.kinds import KINDS as SCALE_KINDS

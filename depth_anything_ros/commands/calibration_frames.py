@@ -14,8 +14,8 @@ import numpy as np
 
 from depth_anything_ros.api.estimator import Estimator
 from depth_anything_ros.commands import CommandError
-from depth_anything_ros.commands.calibration_topics import TopicIndex, Topics
 from depth_anything_ros.data.bag_messages import Recording, Stamped
+from depth_anything_ros.data.bag_topics import TopicIndex, Topics
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.camera_messages import ImageGeometry, distorts, image_geometry
 from depth_anything_ros.geometry.frame_tree import FrameTree

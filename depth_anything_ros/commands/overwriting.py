@@ -1,7 +1,7 @@
 """No command overwrites its inputs: all paths in its options are compared before any work starts.
 
 The ``type`` of an option says what it names: inputs for those that `arguments.reads` marks, outputs for `output_file`,
-`output_picture` and `output_folder`. Links and ".." are resolved.
+`output_picture`, `output_bag` and `output_folder`. Links and ".." are resolved.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.data.overwriting import NamedPath, check_inputs, refuse_collisions
 from depth_anything_ros.zoo.catalog import known_models
 
-_OUTPUT_FILES = (parse.output_file, parse.output_picture)
+_OUTPUT_FILES = (parse.output_file, parse.output_picture, parse.output_bag)
 
 
 def refuse_overwriting(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
@@ -39,7 +39,7 @@ def outputs_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -
         arguments: its options.
     """
     return [
-        NamedPath(option, path, action_type is parse.output_folder)
+        NamedPath(option, path, action_type is parse.output_folder or path.is_dir())
         for action_type, option, values in _values(parser, arguments)
         if action_type in _OUTPUT_FILES or action_type is parse.output_folder
         for path in values

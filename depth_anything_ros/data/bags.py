@@ -173,7 +173,9 @@ def open_bag(path: Path, image: str = "") -> Iterator[Any]:
     if problem := bag_problem(path):
         raise DataError(f"cannot read {what}: {problem}")
     try:
-        with module.AnyReader([path]) as reader:
+        types = import_for("rosbags.typesys", path)
+        standard = types.get_typestore(types.Stores.ROS2_HUMBLE)  # Humble's .db3 files do not define their types
+        with module.AnyReader([path], default_typestore=standard) as reader:
             yield reader
     except (DataError, ImportError, MemoryError):
         raise

@@ -10,8 +10,9 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -51,6 +52,32 @@ def texts(path: str | Path, node: str, parameter: str) -> list[str]:
             if name.value == parameter and isinstance(value, yaml.SequenceNode):
                 found = [item.value for item in value.value]
     return found
+
+
+def values(path: str | Path, node: str) -> dict[str, Any]:
+    """Return the parameters that a file sets for a node, by name with dots between groups; later sections win.
+
+    Args:
+        path: the parameter file.
+        node: the node's full name. A section whose key ends with the node's own name counts too, in any namespace.
+
+    Raises:
+        ParameterFileError: the file is not a valid parameter file.
+        OSError: the file cannot be read.
+    """
+    found: dict[str, Any] = {}
+    for key, section in _read(path):
+        if matches(key, node) or _last(key) == _last(node):
+            found |= dict(_flattened(yaml.SafeLoader("").construct_document(section), ""))
+    return found
+
+
+def _flattened(group: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in group.items():
+        if isinstance(value, Mapping):
+            yield from _flattened(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def _read(path: str | Path) -> list[tuple[str, yaml.MappingNode]]:

@@ -31,8 +31,8 @@ from ros_messages import camera_info
 from sensor_msgs.msg import CameraInfo, Image
 from waiting import limit, load_factor, wait_until
 
+from depth_anything_ros.processing import camera_info_buffer
 from depth_anything_ros.ros.depth_node.node import DepthNode
-from depth_anything_ros.ros.io import camera_info_buffer
 
 DEPTH = "depth/image_rect"
 LISTENER = """

@@ -31,9 +31,9 @@ from ros_messages import camera_info
 from sensor_msgs.msg import Image
 from waiting import load_factor
 
+from depth_anything_ros.processing import camera_info_buffer
 from depth_anything_ros.ros.depth_node.node import DepthNode
 from depth_anything_ros.ros.depth_node.worker import MAX_FAILED_BATCHES
-from depth_anything_ros.ros.io import camera_info_buffer
 
 RELATIVE, CONFIDENCE = "inverse_depth/image", "confidence/image"
 SIZE = (24, 30)

@@ -8,6 +8,8 @@ import threading
 from rclpy.node import Node
 from rclpy.utilities import get_rmw_implementation_identifier
 
+from depth_anything_ros.processing import camera_info_buffer
+from depth_anything_ros.processing.camera_info_buffer import Stamp
 from depth_anything_ros.processing.frame_settings import choose_settings
 from depth_anything_ros.processing.measured_scale import MeasuredScale
 from depth_anything_ros.processing.parameters import StreamParameters
@@ -20,8 +22,6 @@ from depth_anything_ros.ros.depth_node.scale_sources import ScaleSources, odomet
 from depth_anything_ros.ros.depth_node.stream_geometry import StreamGeometry
 from depth_anything_ros.ros.depth_node.stream_log import StreamLog
 from depth_anything_ros.ros.depth_node.worker import FrameProcessor
-from depth_anything_ros.ros.io import camera_info_buffer
-from depth_anything_ros.ros.io.camera_info_buffer import Stamp
 from depth_anything_ros.ros.io.image_input import CameraFrame, ImageInput
 from depth_anything_ros.ros.io.intra_process import LocalImages
 from depth_anything_ros.ros.io.transforms import SensorTransforms

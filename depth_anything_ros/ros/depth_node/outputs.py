@@ -15,6 +15,8 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
 from depth_anything_ros.postprocessing.depth_products import DepthBuffers
+from depth_anything_ros.processing import outputs
+from depth_anything_ros.processing.outputs import ENCODINGS, NEEDS_DEPTH, SCALE, absent_outputs
 from depth_anything_ros.ros.io.messages import OutputMessages
 from depth_anything_ros.ros.io.topic_events import HAS_MATCHED_EVENTS, subscriber_events
 from depth_anything_ros.ros.io.topic_qos import qos_overrides, with_policies
@@ -24,21 +26,9 @@ OUTPUT_QOS = QoSProfile(depth=2, history=HistoryPolicy.KEEP_LAST, reliability=Re
 POLL = 0.1
 """Seconds between checks for subscribers, if rclpy has no matched events."""
 
-TOPICS = {
-    "info": ("depth/camera_info", CameraInfo),
-    "depth": ("depth/image_rect", Image),
-    "millimeters": ("depth/image_raw", Image),
-    "sigma": ("depth/sigma", Image),
-    "points": ("points", PointCloud2),
-    "inverse_depth": ("inverse_depth/image", Image),
-    "confidence": ("confidence/image", Image),
-    "color": ("depth/image_color", Image),
-}
-"""By the fields of `DepthBuffers`, in the order of publication: camera_info first, because consumers wait for it."""
-SCALE = "scale"
-"""Topic of the scale that sensors tell."""
-NEEDS_DEPTH = ("depth", "millimeters", "points", "sigma")
-IMAGES = ("depth", "millimeters", "sigma", "inverse_depth", "confidence", "color")
+TYPES = {"info": CameraInfo, "points": PointCloud2}
+TOPICS = {name: (topic, TYPES.get(name, Image)) for name, topic in outputs.TOPICS.items()}
+"""By the fields of `DepthBuffers`, in the order of publication: the topic and its type."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +67,7 @@ class DepthOutputs:
             gives_confidence: whether it predicts confidence.
             gives_sigma: whether the error of depth is known.
         """
-        absent = {"inverse_depth"} if predicts_depth else set()
-        absent |= set() if gives_confidence else {"confidence"}
-        absent |= set() if gives_sigma else {"sigma"}
+        absent = absent_outputs(predicts_depth, gives_confidence, gives_sigma)
         for name in absent & self._publishers.keys():
             self._node.destroy_publisher(self._publishers.pop(name))
         for name in TOPICS.keys() - absent - self._publishers.keys():
@@ -144,7 +132,7 @@ class DepthOutputs:
             messages: the messages to publish.
             has_camera: whether the camera's intrinsics are known; the cloud needs them.
         """
-        arrays = {name: getattr(messages, name).pixels for name in IMAGES if name in requested}
+        arrays = {name: getattr(messages, name).pixels for name in ENCODINGS if name in requested}
         if has_camera and "points" in requested:
             arrays["points"] = messages.points.bytes
         return DepthBuffers(**arrays)

@@ -18,10 +18,10 @@ from rclpy.utilities import get_rmw_implementation_identifier
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from depth_anything_ros.processing.camera_info_buffer import CameraInfoBuffer, Stamp
 from depth_anything_ros.processing.stamp_order import StampOrder
 from depth_anything_ros.ros.depth_node.frame_statistics import FrameStatistics
 from depth_anything_ros.ros.io.adaptive_subscription import AdaptiveSubscription
-from depth_anything_ros.ros.io.camera_info_buffer import CameraInfoBuffer, Stamp
 from depth_anything_ros.ros.io.image_decoding import BadImageError, check_image
 from depth_anything_ros.ros.io.intra_process import LocalImages
 from depth_anything_ros.ros.io.topic_advice import published_topics, why_silent

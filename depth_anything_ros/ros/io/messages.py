@@ -17,9 +17,9 @@ from std_msgs.msg import Header
 
 from depth_anything_ros.postprocessing.point_cloud import organized_size
 from depth_anything_ros.processing.measured_scale import ScaleReport
+from depth_anything_ros.processing.outputs import ENCODINGS, PIXELS
 
 _IS_BIG_ENDIAN = sys.byteorder == "big"
-_PIXELS = {"32FC1": (np.float32, 1), "16UC1": (np.uint16, 1), "bgr8": (np.uint8, 3)}
 
 
 class ReusableImage:
@@ -31,7 +31,7 @@ class ReusableImage:
     """
 
     def __init__(self, encoding: str, height: int, width: int) -> None:
-        dtype, channels = _PIXELS[encoding]
+        dtype, channels = PIXELS[encoding]
         step = width * channels * np.dtype(dtype).itemsize
         self.message = Image(height=height, width=width, encoding=encoding, step=step, is_bigendian=_IS_BIG_ENDIAN)
         self.message.data.frombytes(bytes(height * step))
@@ -84,32 +84,32 @@ class OutputMessages:
     @cached_property
     def depth(self) -> ReusableImage:
         """Depth in meters, 32FC1."""
-        return ReusableImage("32FC1", self.height, self.width)
+        return ReusableImage(ENCODINGS["depth"], self.height, self.width)
 
     @cached_property
     def millimeters(self) -> ReusableImage:
         """Depth in millimeters, 16UC1 (REP 118)."""
-        return ReusableImage("16UC1", self.height, self.width)
+        return ReusableImage(ENCODINGS["millimeters"], self.height, self.width)
 
     @cached_property
     def sigma(self) -> ReusableImage:
         """Standard deviation of depth in meters, 32FC1."""
-        return ReusableImage("32FC1", self.height, self.width)
+        return ReusableImage(ENCODINGS["sigma"], self.height, self.width)
 
     @cached_property
     def inverse_depth(self) -> ReusableImage:
         """The unscaled output of a relative model, 32FC1."""
-        return ReusableImage("32FC1", self.height, self.width)
+        return ReusableImage(ENCODINGS["inverse_depth"], self.height, self.width)
 
     @cached_property
     def confidence(self) -> ReusableImage:
         """The model's confidence, 32FC1, in the model's unit; larger is more certain."""
-        return ReusableImage("32FC1", self.height, self.width)
+        return ReusableImage(ENCODINGS["confidence"], self.height, self.width)
 
     @cached_property
     def color(self) -> ReusableImage:
         """Depth as a color image, bgr8."""
-        return ReusableImage("bgr8", self.height, self.width)
+        return ReusableImage(ENCODINGS["color"], self.height, self.width)
 
     @cached_property
     def points(self) -> ReusablePointCloud:

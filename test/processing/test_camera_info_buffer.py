@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sensor_msgs.msg import CameraInfo
 
-from depth_anything_ros.ros.io.camera_info_buffer import CAPACITY, MAX_UNMATCHED, CameraInfoBuffer
+from depth_anything_ros.processing.camera_info_buffer import CAPACITY, MAX_UNMATCHED, CameraInfoBuffer
 
 
 def info(stamp: int, width: int = 0) -> CameraInfo:

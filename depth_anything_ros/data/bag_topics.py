@@ -1,14 +1,15 @@
-"""The topics of a recording that `calibrate` uses: given by options, or chosen by their types and names."""
+"""The topics of a recording: given by options, or chosen by their types and names."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from depth_anything_ros.commands import CommandError
-from depth_anything_ros.data.bag_messages import Recording
+from depth_anything_ros.data.bag_messages import Recording, Stamped
 from depth_anything_ros.data.bags import skip_reason
+from depth_anything_ros.data.frame import DataError
 from depth_anything_ros.geometry.frame_tree import FrameTree
 from depth_anything_ros.images.image_messages import is_compressed
 
@@ -37,12 +38,14 @@ class TopicIndex:
         kind: its type.
         first: its first message.
         frame_id: of that message.
-        times: the time of each message, seconds.
+        count: number of its messages.
+        times: the time of each message, seconds; empty in `peek_index`.
     """
 
     kind: str
     first: Any
     frame_id: str
+    count: int = 0
     times: list[float] = field(default_factory=list)
 
 
@@ -101,7 +104,29 @@ def read_index(recording: Recording) -> tuple[dict[str, TopicIndex], FrameTree]:
         if one.topic not in index:
             index[one.topic] = TopicIndex(kinds[one.topic], one.message, one.frame_id)
         index[one.topic].times.append(one.time)
+        index[one.topic].count += 1
     return index, tree
+
+
+def peek_index(reader: Any) -> dict[str, TopicIndex]:
+    """Return the topics of useful types, with the first message of each that can be read.
+
+    Args:
+        reader: of a bag, from `data.bags.open_bag`.
+    """
+    index: dict[str, TopicIndex] = {}
+    for one in reader.connections:
+        if one.msgtype not in KINDS or one.msgtype in TRANSFORMS or not one.msgcount:
+            continue
+        if one.topic in index:
+            index[one.topic].count += one.msgcount
+            continue
+        for _, received, content in reader.messages([one]):
+            with suppress(Exception):  # rosbags raises errors of any kind
+                first = Stamped.of(one.topic, reader.deserialize(content, one.msgtype), 1e-9 * received)
+                index[one.topic] = TopicIndex(one.msgtype, first.message, first.frame_id, one.msgcount)
+                break
+    return index
 
 
 def choose_topics(name: str, index: dict[str, TopicIndex], requested: Requested) -> Topics:
@@ -113,44 +138,56 @@ def choose_topics(name: str, index: dict[str, TopicIndex], requested: Requested)
         requested: the options.
 
     Raises:
-        CommandError: a topic is missing or has the wrong type, or the choice is ambiguous.
+        DataError: a topic is missing or has the wrong type, or the choice is ambiguous.
     """
     notes = []
     image = requested.image
     if image is None:
-        image = _guess_image(name, index, requested.sources.get("depth_image"))
+        image = guess_image(name, index, requested.sources.get("depth_image"))
         notes.append(f"image: {image}")
-    _check(name, index, image, (IMAGE, COMPRESSED), "--image")
-    info = requested.info or _sibling(image)
+    check_topic(name, index, image, (IMAGE, COMPRESSED), "--image")
+    info = requested.info or info_beside(image)
     if requested.info is None and info not in index:
         present = _listed(topic for topic, one in index.items() if one.kind == INFO)
-        raise CommandError(f"{name} has no camera_info on {info}: record it, or give --camera-info ({present})")
-    _check(name, index, info, (INFO,), "--camera-info")
+        raise DataError(f"{name} has no camera_info on {info}: record it, or give --camera-info ({present})")
+    check_topic(name, index, info, (INFO,), "--camera-info")
     sources = dict(requested.sources)
     for source, topic in sources.items():
         option, kind = SOURCES[source]
-        _check(name, index, topic, (kind,), f"--{option}")
+        check_topic(name, index, topic, (kind,), f"--{option}")
     if not sources and not requested.is_ground:
-        sources = _guess_sources(index, image)
+        sources = guess_sources(index, image)
         notes += [f"{source}: {topic}" for source, topic in sources.items()]
     if not sources and not requested.is_ground:
         wanted = ", ".join(f"--{option}" for option, _ in SOURCES.values())
-        raise CommandError(
+        raise DataError(
             f"{name} has no reference: no depth image, point cloud, laser scan or range. Record one ({wanted}), or "
             "give --camera-height for the ground"
         )
     if requested.imu is not None:
-        _check(name, index, requested.imu, (IMU,), "--imu")
-    depth_info = _depth_info(name, index, sources["depth_image"], image, info) if "depth_image" in sources else None
+        check_topic(name, index, requested.imu, (IMU,), "--imu")
+    depth_info = depth_info_of(name, index, sources["depth_image"], image, info) if "depth_image" in sources else None
     return Topics(image, info, sources, depth_info, requested.imu, tuple(notes))
 
 
-def _check(name: str, index: dict[str, TopicIndex], topic: str, kinds: Collection[str], option: str) -> None:
+def check_topic(name: str, index: dict[str, TopicIndex], topic: str, kinds: Collection[str], option: str) -> None:
+    """Check that a topic has messages of one of some types.
+
+    Args:
+        name: of the recording, for errors.
+        index: of the recording.
+        topic: to check.
+        kinds: the types.
+        option: that named the topic, for errors.
+
+    Raises:
+        DataError: it does not; the message lists the topics that do.
+    """
     if topic in index and index[topic].kind in kinds:
         return
     present = _listed(other for other, one in index.items() if one.kind in kinds)
     what = f"has type {index[topic].kind}" if topic in index else "has no messages"
-    raise CommandError(f"{option} {topic} {what} in {name}; topics of type {' or '.join(kinds)}: {present}")
+    raise DataError(f"{option} {topic} {what} in {name}; topics of type {' or '.join(kinds)}: {present}")
 
 
 def _listed(topics: Iterable[str]) -> str:
@@ -162,12 +199,22 @@ def _base(topic: str) -> str:
     return topic.removesuffix("/compressed")
 
 
-def _sibling(topic: str) -> str:
+def info_beside(topic: str) -> str:
     """Return the camera_info topic of an image topic, by the convention of ROS drivers."""
     return f"{_base(topic).rpartition('/')[0]}/camera_info"
 
 
-def _guess_image(name: str, index: dict[str, TopicIndex], depth: str | None) -> str:
+def guess_image(name: str, index: dict[str, TopicIndex], depth: str | None) -> str:
+    """Return the topic with pictures; one with a camera_info next to it comes first.
+
+    Args:
+        name: of the recording, for errors.
+        index: of the recording.
+        depth: topic of the depth image, which has no pictures; None if it is not given.
+
+    Raises:
+        DataError: there is none, or there are several.
+    """
     pictures = [
         topic
         for topic, one in index.items()
@@ -177,17 +224,22 @@ def _guess_image(name: str, index: dict[str, TopicIndex], depth: str | None) -> 
         and skip_reason(topic, one.first) is None
     ]
     pictures = [topic for topic in pictures if topic == _base(topic) or _base(topic) not in pictures]
-    with_info = [topic for topic in pictures if _sibling(topic) in index]
+    with_info = [topic for topic in pictures if info_beside(topic) in index]
     candidates = with_info or pictures
     if not candidates:
-        raise CommandError(f"{name} has no topic with pictures; its topics are {_listed(index)}")
+        raise DataError(f"{name} has no topic with pictures; its topics are {_listed(index)}")
     if len(candidates) > 1:
-        raise CommandError(f"{name} has several topics with pictures: choose one with --image ({_listed(candidates)})")
+        raise DataError(f"{name} has several topics with pictures: choose one with --image ({_listed(candidates)})")
     return candidates[0]
 
 
-def _guess_sources(index: dict[str, TopicIndex], image: str) -> dict[str, str]:
-    """Return the topic with the most messages for each kind of source."""
+def guess_sources(index: dict[str, TopicIndex], image: str) -> dict[str, str]:
+    """Return the topic with the most messages for each kind of source.
+
+    Args:
+        index: of the recording.
+        image: topic of the pictures, which is no source.
+    """
     chosen = {}
     for source, (_, kind) in SOURCES.items():
         topics = [
@@ -196,7 +248,7 @@ def _guess_sources(index: dict[str, TopicIndex], image: str) -> dict[str, str]:
             if one.kind == kind and topic != image and _OWN not in topic and (kind != IMAGE or _is_depth(topic, one))
         ]
         if topics:
-            chosen[source] = max(topics, key=lambda topic: ("aligned" in topic, len(index[topic].times), topic))
+            chosen[source] = max(topics, key=lambda topic: ("aligned" in topic, index[topic].count, topic))
     return chosen
 
 
@@ -205,13 +257,25 @@ def _is_depth(topic: str, one: TopicIndex) -> bool:
     return is_depth and skip_reason(topic, one.first) is not None
 
 
-def _depth_info(name: str, index: dict[str, TopicIndex], depth: str, image: str, info: str) -> str:
-    """Return the camera_info of a depth image: its own, or that of the picture if it is aligned to it."""
-    own = _sibling(depth)
+def depth_info_of(name: str, index: dict[str, TopicIndex], depth: str, image: str, info: str | None) -> str:
+    """Return the camera_info of a depth image: its own, or that of the picture if it is aligned to it.
+
+    Args:
+        name: of the recording, for errors.
+        index: of the recording.
+        depth: topic of the depth image.
+        image: topic of the pictures.
+        info: camera_info of the pictures; None without one.
+
+    Raises:
+        DataError: there is none.
+    """
+    own = info_beside(depth)
     if own in index and index[own].kind == INFO:
         return own
-    first, described = index[depth].first, index[info].first
-    is_aligned = index[depth].frame_id == index[image].frame_id
-    if is_aligned and (first.width, first.height) == (described.width, described.height):
-        return info
-    raise CommandError(f"{name} has no camera_info on {own}, which belongs to the depth image {depth}: record it")
+    first, is_aligned = index[depth].first, index[depth].frame_id == index[image].frame_id
+    if is_aligned and info is not None:
+        described = index[info].first
+        if (first.width, first.height) == (described.width, described.height):
+            return info
+    raise DataError(f"{name} has no camera_info on {own}, which belongs to the depth image {depth}: record it")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-
-from sensor_msgs.msg import CameraInfo
+from typing import Any
 
 CAPACITY = 30
 """Number of messages kept for later images."""
@@ -27,12 +26,12 @@ class CameraInfoBuffer:
     def clear(self) -> None:
         """Remove all messages."""
         with self._lock:
-            self._by_stamp: OrderedDict[Stamp, CameraInfo] = OrderedDict()
-            self._latest: CameraInfo | None = None
+            self._by_stamp: OrderedDict[Stamp, Any] = OrderedDict()
+            self._latest: Any = None
             self._alone = MAX_UNMATCHED
             self._missed: Stamp | None = None
 
-    def put(self, info: CameraInfo) -> None:
+    def put(self, info: Any) -> None:
         """Add a message."""
         with self._lock:
             stamp = info.header.stamp.sec, info.header.stamp.nanosec
@@ -48,7 +47,7 @@ class CameraInfoBuffer:
         with self._lock:
             return self._alone < MAX_UNMATCHED and stamp not in self._by_stamp
 
-    def match(self, stamp: Stamp) -> CameraInfo | None:
+    def match(self, stamp: Stamp) -> Any:
         """Return the message with this timestamp, else the latest; None if there is none. Do not wait."""
         with self._lock:
             self._alone, self._missed = (0, None) if stamp in self._by_stamp else (self._alone + 1, stamp)

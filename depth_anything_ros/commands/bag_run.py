@@ -1,0 +1,276 @@
+"""The run of `bag`: reads a recording in its order, computes each image's outputs, and writes them after it."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from depth_anything_ros.api.estimator import Estimator
+from depth_anything_ros.commands.bag_topics import BagTopics
+from depth_anything_ros.data.bag_copy import MessageCopier
+from depth_anything_ros.data.bag_output import BagOutput
+from depth_anything_ros.geometry.frame_tree import FrameTree
+from depth_anything_ros.processing.frame_settings import FrameSettings
+from depth_anything_ros.processing.outputs import SCALE, TOPICS
+from depth_anything_ros.processing.recorded_camera import FrameOutputs, RecordedCamera
+from depth_anything_ros.processing.recorded_messages import KINDS, MessageWriter, as_ros2_info
+from depth_anything_ros.processing.recorded_sensors import RecordedFrames, RecordedOdometry, TreePoses
+from depth_anything_ros.processing.scale_measurements import CameraPoses, ScaleMeasurements
+from depth_anything_ros.processing.scale_parameters import ScaleMeasuring
+from depth_anything_ros.runtime.errors import ModelError
+from depth_anything_ros.system.progress import progress_bar
+
+LOOKAHEAD = 100_000_000
+"""Nanoseconds after an image whose messages are read before it is computed: as far as a measurement may be away."""
+MAX_WAITING = 1 << 29
+"""Most bytes of messages that wait; more are not looked ahead."""
+MAX_NAMED = 3
+"""Most skipped messages of a topic that are named; the others are counted."""
+
+
+@dataclass
+class Outcome:
+    """What became of the messages.
+
+    Attributes:
+        images: number of images of the recording.
+        done: number of images whose outputs were written.
+        failed: number of images that could not be used.
+        reasons: why messages were skipped, by topic.
+        incomplete: number of images without some output, by the reason.
+        stopped: why the recording could not be read to its end; "" if it was.
+        is_interrupted: whether the user stopped it.
+        path: of the written bag.
+    """
+
+    images: int
+    done: int = 0
+    failed: int = 0
+    reasons: dict[str, list[str]] = field(default_factory=dict)
+    incomplete: dict[str, int] = field(default_factory=dict)
+    stopped: str = ""
+    is_interrupted: bool = False
+    path: Path = Path()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a message was lost."""
+        return bool(self.failed or self.reasons or self.stopped)
+
+    def skip(self, topic: str, time: int, error: object) -> None:
+        """Note a message that is left out."""
+        self.reasons.setdefault(topic, []).append(f"{1e-9 * time:.3f} s: {' '.join(str(error).split())}")
+
+    def problems(self) -> Iterator[str]:
+        """Yield what was left out, one line for each topic or reason."""
+        for topic, reasons in self.reasons.items():
+            more = f"; and {len(reasons) - MAX_NAMED} more" if len(reasons) > MAX_NAMED else ""
+            yield f"{topic}: skipped {len(reasons)} messages: {'; '.join(reasons[:MAX_NAMED])}{more}"
+        for reason, count in self.incomplete.items():
+            yield f"{count} images without some outputs: {reason}"
+        if self.stopped:
+            yield f"the recording could not be read to its end: {self.stopped}"
+
+
+class BagRun:
+    """Computes the outputs of one camera of a bag.
+
+    Args:
+        reader: of the bag.
+        estimator: the model.
+        settings: of the frames.
+        measuring: how sensors tell the scale.
+        topics: that are used.
+        saved: the outputs to write.
+        namespace: of their topics.
+    """
+
+    def __init__(
+        self,
+        reader: Any,
+        estimator: Estimator,
+        settings: FrameSettings,
+        measuring: ScaleMeasuring,
+        topics: BagTopics,
+        saved: Collection[str],
+        namespace: str,
+    ) -> None:
+        self._reader, self._topics, self._saved = reader, topics, saved
+        self._prefix = f"/{namespace.strip('/')}/" if namespace.strip("/") else "/"
+        self._tree = FrameTree()
+        self._is_stopped = False
+        self._handlers: dict[str, Callable[[Any], None]] = {}
+        measurements = self._connect(measuring, settings) if settings.scale.state == "measured" else None
+        base = topics.image.removesuffix("/compressed")
+        uses_images = measuring.odometry == "images"
+        self._camera = RecordedCamera(estimator, settings, base, saved, measurements, uses_images)
+        if topics.info is not None:
+            self._handlers[topics.info] = self._with_info(self._handlers.get(topics.info))
+        self._messages = MessageWriter(settings.depth.stride, settings.depth.colored)
+
+    def _connect(self, measuring: ScaleMeasuring, settings: FrameSettings) -> ScaleMeasurements:
+        """Give the sensors' messages to their handlers."""
+        topics, frames = self._topics, RecordedFrames(self._tree, measuring.extrinsics)
+        poses: CameraPoses | None = None
+        if measuring.odometry == "tf":
+            poses = TreePoses(self._tree, measuring.odom_frame)
+        elif topics.odometry is not None:
+            poses = odometry = RecordedOdometry(topics.odometry, frames)
+            self._handlers[topics.odometry] = odometry.add
+        measurements = ScaleMeasurements(
+            measuring.sources,
+            frames,
+            lambda: settings.parameters,
+            poses,
+            lambda: topics.imu is not None,
+            topics.depth_info or "camera_info",
+        )
+        handlers = {
+            "depth_image": measurements.on_depth,
+            "point_cloud": measurements.on_points,
+            "laser_scan": measurements.on_scan,
+            "range": measurements.on_range,
+        }
+        self._handlers |= {topic: handlers[source] for topic, source in topics.sensors.items()}
+        if topics.imu is not None:
+            self._handlers[topics.imu] = measurements.on_imu
+        if topics.depth_info is not None:
+            self._handlers[topics.depth_info] = lambda info: measurements.on_depth_info(as_ros2_info(info))
+        for topic in topics.transforms:
+            is_static = topic.rpartition("/")[2] == "tf_static"
+            self._handlers[topic] = functools.partial(self._tree.add, is_static=is_static)
+        return measurements
+
+    def _with_info(self, other: Callable[[Any], None] | None) -> Callable[[Any], None]:
+        """Return the handler of camera_info; the same topic may belong to an aligned depth image too."""
+
+        def take(message: Any) -> None:
+            self._camera.infos.put(as_ros2_info(message))
+            if other is not None:
+                other(message)
+
+        return take
+
+    def stop(self) -> None:
+        """Stop after the current image. For a signal handler."""
+        self._is_stopped = True
+
+    def run(self, output: BagOutput, copies: bool) -> Outcome:
+        """Write all messages.
+
+        Args:
+            output: the bag to write.
+            copies: whether the messages of the recording are copied.
+
+        Returns:
+            What became of them.
+
+        Raises:
+            OSError: the bag cannot be written.
+        """
+        outcome = Outcome(self._topics.images)
+        names = {name: self._prefix + (SCALE if name == SCALE else TOPICS[name]) for name in self._saved}
+        copier = MessageCopier(self._reader, output, set(names.values())) if copies else None
+        for name, topic in names.items():
+            output.add_topic(topic, KINDS[SCALE if name == SCALE else TOPICS[name]], self._messages.typestore)
+        for topic, reason in (copier.uncopied if copier is not None else {}).items():
+            outcome.reasons[topic] = [f"not copied: {reason}"]
+        self._take_static(outcome)
+        with progress_bar("computing", "images", self._topics.images, quiet=not sys.stderr.isatty()) as bar:
+            for connection, time, content, image in self._ordered(outcome, copies):
+                if copier is not None:
+                    self._copy(copier, connection, time, content, outcome)
+                if image is not None:
+                    self._compute(image, time, output, outcome)
+                    bar.update(1)
+        for note in self._camera.notes:
+            print(note, file=sys.stderr)
+        return outcome
+
+    def _take_static(self, outcome: Outcome) -> None:
+        """Read /tf_static first, because it may be recorded late."""
+        if not self._topics.transforms & self._handlers.keys():
+            return
+        static = [one for one in self._reader.connections if one.topic.rpartition("/")[2] == "tf_static"]
+        for connection, time, content in self._reader.messages(static) if static else ():
+            self._handle(connection, time, content, outcome)
+
+    def _ordered(self, outcome: Outcome, copies: bool) -> Iterator[tuple[Any, int, bytes, Any]]:
+        """Yield connection, time and bytes of each message, with the message itself if it is an image.
+
+        Messages are handled when they are read, and yielded when those of the look-ahead have been handled too.
+        """
+        waiting: deque[tuple[Any, int, bytes, Any]] = deque()
+        size = 0
+        for connection, time, content in self._read(outcome, copies):
+            image = self._handle(connection, time, content, outcome)
+            if image is None and not copies:
+                continue
+            waiting.append((connection, time, content, image))
+            size += len(content)
+            while waiting and (time - waiting[0][1] >= LOOKAHEAD or size > MAX_WAITING):
+                size -= len(waiting[0][2])
+                yield waiting.popleft()
+        while waiting and not self._is_stopped:
+            yield waiting.popleft()
+        outcome.is_interrupted = self._is_stopped
+
+    def _read(self, outcome: Outcome, copies: bool) -> Iterator[tuple[Any, int, bytes]]:
+        """Yield the messages of the recording until it ends, is damaged, or the user stops."""
+        read = self._topics.read()
+        connections = [one for one in self._reader.connections if copies or one.topic in read]
+        messages = self._reader.messages(connections)
+        while not self._is_stopped:
+            try:
+                one = next(messages, None)
+            except Exception as error:  # rosbags raises errors of any kind
+                outcome.stopped = f"{type(error).__name__}: {error}"
+                return
+            if one is None:
+                return
+            yield one
+
+    def _handle(self, connection: Any, time: int, content: bytes, outcome: Outcome) -> Any:
+        """Pass a message to its handler; return it if it is an image."""
+        is_image = connection.topic == self._topics.image
+        handler = self._handlers.get(connection.topic)
+        if not is_image and handler is None:
+            return None
+        try:
+            message = self._reader.deserialize(content, connection.msgtype)
+            if handler is not None:
+                handler(message)
+        except Exception as error:  # rosbags raises errors of any kind for damaged messages
+            outcome.skip(connection.topic, time, f"damaged: {error}")
+            outcome.failed += is_image
+            return None
+        return message if is_image else None
+
+    def _copy(self, copier: MessageCopier, connection: Any, time: int, content: bytes, outcome: Outcome) -> None:
+        try:
+            copier.copy(connection, time, content)
+        except OSError:
+            raise
+        except Exception as error:  # rosbags raises errors of any kind for damaged messages
+            outcome.skip(connection.topic, time, f"not copied: {error}")
+
+    def _compute(self, image: Any, time: int, output: BagOutput, outcome: Outcome) -> None:
+        try:
+            frame = self._camera.process(image)
+        except (ValueError, ModelError) as error:
+            outcome.failed += 1
+            outcome.skip(self._topics.image, time, error)
+            return
+        self._write(frame, time, output)
+        outcome.done += 1
+        if frame.problem:
+            outcome.incomplete[frame.problem] = outcome.incomplete.get(frame.problem, 0) + 1
+
+    def _write(self, frame: FrameOutputs, time: int, output: BagOutput) -> None:
+        for topic, content in self._messages.serialized(frame):
+            output.write(self._prefix + topic, time, content)

@@ -1,0 +1,134 @@
+"""The topics of a bag that `bag` uses: images, camera_info, and those of the sensors that tell the scale."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from typing import Any
+
+from depth_anything_ros.commands import CommandError
+from depth_anything_ros.data.bag_topics import (
+    COMPRESSED,
+    IMAGE,
+    IMU,
+    INFO,
+    SOURCES,
+    TRANSFORMS,
+    TopicIndex,
+    check_topic,
+    depth_info_of,
+    guess_image,
+    guess_sources,
+    info_beside,
+    peek_index,
+)
+from depth_anything_ros.processing.scale_parameters import ScaleMeasuring
+
+ODOMETRY = "nav_msgs/msg/Odometry"
+SOURCE_OPTIONS = {**{source: option for source, (option, _) in SOURCES.items()}, "ground_plane": "camera_height"}
+"""The option of each source."""
+
+
+@dataclass(frozen=True)
+class BagTopics:
+    """The topics that are used.
+
+    Attributes:
+        image: of the camera.
+        info: its camera_info; None if the bag has none.
+        images: number of the images.
+        sensors: the source of each sensor's topic.
+        depth_info: camera_info of the depth image.
+        imu: for the direction of gravity; None without it.
+        odometry: None without it.
+        transforms: topics of TF.
+        notes: what was chosen without an option, one line each.
+    """
+
+    image: str
+    info: str | None
+    images: int
+    sensors: dict[str, str]
+    depth_info: str | None
+    imu: str | None
+    odometry: str | None
+    transforms: frozenset[str]
+    notes: tuple[str, ...]
+
+    def read(self) -> set[str]:
+        """Return all topics whose messages are needed."""
+        named = {self.image, self.info, self.depth_info, self.imu, self.odometry}
+        return {*filter(None, named), *self.sensors, *self.transforms}
+
+
+def choose_bag_topics(name: str, reader: Any, args: argparse.Namespace, measuring: ScaleMeasuring) -> BagTopics:
+    """Return the topics to use.
+
+    Args:
+        name: of the bag, for errors.
+        reader: of the bag.
+        args: the command's options.
+        measuring: which sensors tell the scale.
+
+    Raises:
+        DataError: a topic is missing or has the wrong type, or the choice is ambiguous.
+        CommandError: a source has no topic.
+    """
+    index, notes = peek_index(reader), []
+    image = args.image
+    if image is None:
+        image = guess_image(name, index, args.depth)
+        notes.append(f"image: {image}")
+    check_topic(name, index, image, (IMAGE, COMPRESSED), "--image")
+    info = args.camera_info or info_beside(image)
+    if args.camera_info is not None:
+        check_topic(name, index, info, (INFO,), "--camera-info")
+    elif info not in index:
+        present = ", ".join(sorted(topic for topic, one in index.items() if one.kind == INFO)) or "none"
+        notes.append(f"no camera_info on {info}, so no cloud; give --camera-info if another topic has it: {present}")
+        info = None
+    sensors = _sensors(name, index, args, measuring, image)
+    given = {args.points, args.depth, args.scan, args.range}
+    notes += [f"{source}: {topic}" for topic, source in sensors.items() if topic not in given]
+    depth = next((topic for topic, source in sensors.items() if source == "depth_image"), None)
+    if args.imu is not None:
+        check_topic(name, index, args.imu, (IMU,), "--imu")
+    kinds = {one.topic: one.msgtype for one in reader.connections if one.msgcount}
+    return BagTopics(
+        image,
+        info,
+        index[image].count,
+        sensors,
+        None if depth is None else depth_info_of(name, index, depth, image, info),
+        args.imu,
+        _odometry(name, kinds, args.odometry) if measuring.odometry == "topic" else None,
+        frozenset(topic for topic, kind in kinds.items() if kind in TRANSFORMS),
+        tuple(notes),
+    )
+
+
+def _sensors(
+    name: str, index: dict[str, TopicIndex], args: argparse.Namespace, measuring: ScaleMeasuring, image: str
+) -> dict[str, str]:
+    """Return the source of each topic: given by an option, else the one with the most messages of its type."""
+    sensors, guessed = {}, guess_sources(index, image)
+    for source in measuring.sources:
+        if source not in SOURCES:
+            continue
+        option, kind = SOURCES[source]
+        topic = getattr(args, option) or guessed.get(source)
+        if topic is None:
+            raise CommandError(f"scale.source has {source}, but {name} has no topic of type {kind}: give --{option}")
+        check_topic(name, index, topic, (kind,), f"--{option}")
+        sensors[topic] = source
+    return sensors
+
+
+def _odometry(name: str, kinds: dict[str, str], given: str | None) -> str:
+    topics = sorted(topic for topic, kind in kinds.items() if kind == ODOMETRY)
+    if given in topics:
+        return given
+    if given is None and len(topics) == 1:
+        return topics[0]
+    what = "has several topics" if given is None and topics else f"has no messages on {given}" if given else "has none"
+    raise CommandError(f"{name} {what} of {ODOMETRY}: choose one with --odometry ({', '.join(topics) or 'none'})")

@@ -1,0 +1,177 @@
+"""One camera of a recording: its messages in, the outputs of the depth node for each image out. Needs no ROS."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from depth_anything_ros.geometry.frame_ids import frame_id_problem
+from depth_anything_ros.geometry.output_geometry import CameraInfoError, GeometryCache, OutputGeometry
+from depth_anything_ros.postprocessing.depth_products import DepthBuffers
+from depth_anything_ros.postprocessing.point_cloud import POINT_STEP, POSITION_STEP, organized_size
+from depth_anything_ros.processing.camera_info_buffer import CameraInfoBuffer
+from depth_anything_ros.processing.frame_settings import FrameSettings
+from depth_anything_ros.processing.frame_steps import FrameSteps, PreparedFrame
+from depth_anything_ros.processing.measured_scale import MeasuredScale, ScaleReport
+from depth_anything_ros.processing.outputs import ENCODINGS, NEEDS_DEPTH, PIXELS, SCALE, absent_outputs
+from depth_anything_ros.processing.scale_measurements import ScaleMeasurements
+from depth_anything_ros.processing.stamp_order import StampOrder
+from depth_anything_ros.runtime.estimator import Estimator
+
+Size = tuple[int, int]
+
+
+class SkippedImageError(ValueError):
+    """An image that the depth node drops too; the message says why."""
+
+
+@dataclass(frozen=True)
+class FrameOutputs:
+    """What was computed of one image.
+
+    Attributes:
+        header: of the image.
+        size: (H, W) of the outputs.
+        info: camera_info of the outputs, whose header is to be replaced; None if it is not requested or unknown.
+        filled: the outputs; they are valid until the next image.
+        scale: the report of the scale; None if it is not requested.
+        problem: why an output is missing; "" if none is.
+    """
+
+    header: Any
+    size: Size
+    info: Any
+    filled: DepthBuffers
+    scale: ScaleReport | None
+    problem: str
+
+
+class RecordedCamera:
+    """Runs the depth node's steps on one camera's recorded messages.
+
+    Args:
+        estimator: the model.
+        settings: parameters, scale and depth settings.
+        topic: of the images, without the suffix of its transport.
+        requested: names of the outputs, of `outputs.TOPICS` and `SCALE`.
+        measurements: of the sensors that tell the scale; None without any.
+        uses_images: whether features of the images carry the scale along between measurements.
+
+    Attributes:
+        notes: what is probably wrong with the recording, one line each.
+    """
+
+    def __init__(
+        self,
+        estimator: Estimator,
+        settings: FrameSettings,
+        topic: str,
+        requested: Collection[str],
+        measurements: ScaleMeasurements | None,
+        uses_images: bool,
+    ) -> None:
+        self.notes: list[str] = []
+        self.infos = CameraInfoBuffer()
+        self.settings = settings
+        self._estimator, self._topic = estimator, topic
+        self._geometry = GeometryCache(topic)
+        self._stamps = StampOrder()
+        self._steps = FrameSteps()
+        if measurements is not None:
+            self._steps.measured = MeasuredScale(measurements, estimator.record.scale_model, uses_images)
+        self._requested = set(requested) - self.absent(estimator, settings)
+        self._buffers: tuple[tuple, DepthBuffers] | None = None
+
+    @staticmethod
+    def absent(estimator: Estimator, settings: FrameSettings) -> set[str]:
+        """Return the outputs that the model and its scale cannot give.
+
+        Args:
+            estimator: the model.
+            settings: with the chosen scale.
+        """
+        is_measured = settings.scale.state == "measured"
+        absent = absent_outputs(estimator.record.predicts_depth, estimator.gives_confidence, is_measured)
+        absent |= set() if is_measured else {SCALE}
+        return absent | (set() if settings.scale.gives_depth else set(NEEDS_DEPTH))
+
+    def process(self, message: Any) -> FrameOutputs:
+        """Return the outputs of an image.
+
+        Args:
+            message: a sensor_msgs Image or CompressedImage; its camera_info is in `infos`.
+
+        Raises:
+            SkippedImageError: its stamp repeats, or is out of order.
+            BadImageError: it cannot be decoded.
+            ModelError: the model fails.
+        """
+        header, parameters = message.header, self.settings.parameters
+        fault = self._stamps.fault(header.stamp.sec * 10**9 + header.stamp.nanosec)
+        if fault is not None:
+            raise SkippedImageError(f"it has a {fault}" if fault == "duplicate stamp" else f"its stamp is {fault}")
+        rgb = self._steps.decode(message, parameters.input_range)
+        self._note(self._steps.note)
+        size = parameters.output_size_for(*rgb.shape[:2])
+        geometry, problem = self._find_geometry(header, rgb.shape[:2], size)
+        info = geometry.info if geometry is not None and "info" in self._requested else None
+        outputs = self._buffers_for(size, geometry is not None)
+        if not outputs and SCALE not in self._requested:
+            return FrameOutputs(header, size, info, outputs, None, problem)
+        frame = self._steps.prepare(header, rgb, size, geometry, outputs, self.settings)
+        self._estimator.estimate(frame.rgb, frame.size, frame.values, frame.outputs.confidence)
+        filled, report = self._finish(frame)
+        if outputs and not filled:
+            problem = problem or f"no scale: {self._steps.scale_problem}"
+        return FrameOutputs(header, size, info, filled, report, problem)
+
+    def _finish(self, frame: PreparedFrame) -> tuple[DepthBuffers, ScaleReport | None]:
+        network_size = self._estimator.input_size_for(*frame.rgb.shape[:2])
+        settings, filled = self._steps.scale(frame, network_size)
+        report, measured = None, self._steps.measured
+        if measured is not None and SCALE in self._requested:
+            report = measured.report(self.settings.parameters.scale_hold)
+        if filled or not frame.outputs:
+            self._steps.derive(frame, network_size, settings, filled)
+        return filled, report
+
+    def _find_geometry(self, header: Any, image_size: Size, size: Size) -> tuple[OutputGeometry | None, str]:
+        """Return the geometry of the outputs, or None and the reason."""
+        parameters = self.settings.parameters
+        info = self.infos.match((header.stamp.sec, header.stamp.nanosec))
+        if info is None:
+            return None, "there is no camera_info"
+        try:
+            found = self._geometry.geometry(info, image_size, size, parameters.rectified, parameters.rectify)
+        except CameraInfoError as error:
+            return None, str(error)
+        choice = self._geometry.choice
+        self._note(None if choice is None else choice.text)
+        self._note(found.doubt)
+        self._note(frame_id_problem(header.frame_id))
+        return found, ""
+
+    def _note(self, text: str | None) -> None:
+        if text is not None and text not in self.notes:
+            self.notes.append(text)
+
+    def _buffers_for(self, size: Size, has_camera: bool) -> DepthBuffers:
+        """Return the buffers to fill; they are allocated again only if a size changes."""
+        depth = self.settings.depth
+        key = (size, has_camera)
+        if self._buffers is None or self._buffers[0] != key:
+            if self._buffers is not None:
+                self._steps.free_buffers()
+            arrays: dict[str, np.ndarray] = {}
+            for name, encoding in ENCODINGS.items():
+                if name in self._requested:
+                    dtype, channels = PIXELS[encoding]
+                    arrays[name] = np.empty(size if channels == 1 else (*size, channels), dtype)
+            if has_camera and "points" in self._requested:
+                rows, columns = organized_size(*size, depth.stride)
+                arrays["points"] = np.empty(rows * columns * (POINT_STEP if depth.colored else POSITION_STEP), np.uint8)
+            self._buffers = key, DepthBuffers(**arrays)
+        return self._buffers[1]
