@@ -68,7 +68,7 @@ def from_range(
     if not len(pixels):
         return none
     nearness = x if nearest_is_largest else -x
-    is_nearest = has_echo & (nearness >= np.quantile(nearness, 0.98, method="higher"))
+    is_nearest = has_echo & (nearness >= np.sort(nearness)[math.ceil(0.98 * (len(nearness) - 1))])
     # One echo is one measurement, however many pixels it may belong to.
     shared = sigma * math.sqrt(max(int(is_nearest.sum()), 1))
     return references(pixels, z, np.where(is_nearest, shared, 2 * sigma), ~is_nearest, sigma, time, source)

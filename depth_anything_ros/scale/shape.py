@@ -78,7 +78,7 @@ class LocalField:
         layers = _linear(self._layer(log_depth), BINS)
         left = np.asarray(residuals, np.float64)
         others = np.ones(len(left))  # share of the field at each reference that other references determine
-        field: np.ndarray = np.zeros((1, 1, BINS), np.float32)
+        field: np.ndarray | None = None
         for columns, rows, shrinkage in LEVELS:
             cells, shares = _corners(
                 _linear(v * rows - 0.5, rows), _linear(u * columns - 0.5, columns), columns, layers
@@ -89,9 +89,10 @@ class LocalField:
             total = _splat(cells, weighted * left, (rows, columns))
             level = total / (mass + np.float32(shrinkage))
             left = left - (level.reshape(-1)[cells] * shares).sum(axis=0)
-            field = np.asarray(cv2.resize(field, (columns, rows), interpolation=cv2.INTER_LINEAR) + level)
+            field = level if field is None else cv2.resize(field, (columns, rows)) + level
             around = (mass.reshape(-1)[cells] * shares).sum(axis=0)
             others *= 1 - np.minimum(_SELF * weights / (around + shrinkage), 0.95)
+        assert field is not None  # there are levels
         self._field = field
         self._near = _bounded_rms(left / others)
         self._far = _far_error(np.asarray(residuals, np.float64), blocks_of(pixels, width))
