@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import math
 import time
 from collections.abc import Collection
 from typing import Any
@@ -106,8 +107,8 @@ class _Recorder:
 
         def receive(message: Any) -> None:
             one = Stamped.of(topic, message, time.time())
-            if is_picture and one.time - self._last.get(topic, -1e18) < IMAGE_INTERVAL:
-                return
+            if is_picture and 0 <= one.time - self._last.get(topic, -math.inf) < IMAGE_INTERVAL:
+                return  # a time before the last one is that of a bag that starts again
             self._last[topic] = one.time
             self._bytes += len(getattr(message, "data", b""))
             self._held.append(one)

@@ -96,3 +96,19 @@ def test_live_without_pictures_is_an_error(tmp_path: Path, monkeypatch, capsys) 
     monkeypatch.setattr(recorder, "PATIENCE", 0.3)
     assert main(["calibrate", "--live", "5", "--output", str(tmp_path / "out")]) == 1
     assert "5 s of live topics has no topic with pictures" in capsys.readouterr().err
+
+
+def test_pictures_of_a_bag_that_starts_again_are_recorded() -> None:
+    context = Context()
+    rclpy.init(context=context, args=[], signal_handler_options=SignalHandlerOptions.NO)
+    recording = recorder._Recorder(context, (), (), ())
+    recording._picture_topics.add("/image")
+    receive = recording._receiver("/image")
+    for tenths in (100, 101, 106, 20, 21, 26):
+        message = Image()
+        message.header.stamp.sec, message.header.stamp.nanosec = tenths // 10, tenths % 10 * 10**8
+        receive(message)
+    assert [round(10 * one.time) for one in recording.recording(1.0).held] == [100, 106, 20, 26]
+    recording._executor.shutdown()
+    recording._node.destroy_node()
+    rclpy.shutdown(context=context)
