@@ -14,7 +14,7 @@ from depth_anything_ros.postprocessing.depth_products import DepthSettings
 from depth_anything_ros.processing.scale_measurements import ScaleMeasurements, SourceFrame
 from depth_anything_ros.scale.fit import Prior
 from depth_anything_ros.scale.kinds import KINDS
-from depth_anything_ros.scale.metric_scale import MOTION, FrameScale, MetricScale
+from depth_anything_ros.scale.metric_scale import MOTION, NOTHING_ARRIVED, FrameScale, MetricScale
 from depth_anything_ros.scale.sensor_messages import seconds_of
 from depth_anything_ros.scale.uncertainty import depth_sigma
 
@@ -94,7 +94,8 @@ class MeasuredScale:
         self._sources.begin_frame(SourceFrame(header, self._kind.sign < 0, pose, gray))
         images = gray if self._uses_images else None
         found = self._metric.update(frame.values, frame.camera, seconds_of(header), pose, images)
-        return replace(found, problem=found.problem or self._sources.problem)
+        is_silent = found.problem in ("", NOTHING_ARRIVED)
+        return replace(found, problem=(is_silent and self._sources.silence) or found.problem or self._sources.problem)
 
     def _settings(self, frame: PreparedFrame, found: FrameScale) -> DepthSettings:
         state = found.state

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -104,6 +104,7 @@ class ScaleMeasurements:
         odometry: tells the camera's pose; None without odometry.
         has_imu: returns whether an IMU is there, even if it has sent nothing.
         depth_info_topic: the topic of the depth image's camera_info, for errors.
+        topics: the topic of each source, for errors.
 
     Attributes:
         problem: why the pose of the latest frame is unknown; "" if it is known.
@@ -117,10 +118,12 @@ class ScaleMeasurements:
         odometry: CameraPoses | None,
         has_imu: Callable[[], bool],
         depth_info_topic: str,
+        topics: Mapping[str, str] | None = None,
     ) -> None:
         self.names, self.problem = names, ""
         self._transforms, self._parameters, self._odometry = frames, parameters, odometry
-        self._has_imu, self._depth_info_topic = has_imu, depth_info_topic
+        self._has_imu, self._depth_info_topic, self._topics = has_imu, depth_info_topic, topics or {}
+        self._arrived: set[str] = {"ground_plane", MOTION}  # these need no message
         self._metric: MetricScale | None = None
         self._motion: MotionReferences | None = None
         self._motion_camera: Camera | None = None
@@ -134,6 +137,12 @@ class ScaleMeasurements:
     def is_connected(self) -> bool:
         """Whether measurements go to a metric scale."""
         return self._metric is not None
+
+    @property
+    def silence(self) -> str:
+        """Which source has sent nothing, in words; "" if all have."""
+        silent = next((name for name in self.names if name not in self._arrived), "")
+        return silent and f"{silent}: no message on {self._topics.get(silent, 'its topic')}"
 
     def connect(self, metric: MetricScale) -> None:
         """Give measurements to a metric scale."""
@@ -196,6 +205,7 @@ class ScaleMeasurements:
     def _add(self, source: str, header: Any, convert: Callable[[Transform, View], References]) -> None:
         if self._metric is None:
             return
+        self._arrived.add(source)
 
         def in_camera(camera: Camera, values: np.ndarray) -> References:
             frame = self._frame

@@ -34,11 +34,15 @@ DISPUTE = 0.1
 FADING = 0.3
 """Seconds in which the local correction of an earlier frame fades."""
 
+NOTHING_ARRIVED = "no measurement has arrived"
+"""Why there is no scale, before the first measurement."""
 MOTION = "motion"
 """The source whose sensor is the odometry itself: while that tells that the camera stands, nothing ages."""
 
 Convert = Callable[[Camera, np.ndarray], "References | Refusal"]
-"""Turns a measurement into references for a camera and a network's output. Raises `ValueError` or `LookupError`."""
+"""Turns a measurement into references for a camera and a network's output. Raises `ValueError` or `LookupError`.
+
+A `Refusal` is nothing wrong: there is nothing to measure yet."""
 
 
 @dataclass(frozen=True)
@@ -156,11 +160,11 @@ class MetricScale:
         self.tracker.predict(time)
         view = CarriedView(camera, time, pose, gray, self.odometry_sigma)
         carry = functools.cache(lambda: self._carry(values, view))  # a frame is tracked once
-        used, problem = self._measure(values, camera, time, carry)
+        used, problem, reason = self._measure(values, camera, time, carry)
         fits = used or carry()
         state = self.tracker.state
         if state is None:
-            return FrameScale(None, True, math.inf, problem)
+            return FrameScale(None, True, math.inf, problem or reason)
         if fits:
             self._measure_field((values.shape[0], values.shape[1]), state, fits, time)
             self._residual = max(result.spread for _, result in fits)
@@ -171,6 +175,8 @@ class MetricScale:
             problem = f"measurements disagree by {100 * self.tracker.dispute:.0f} %"
         count = sum(int(result.inliers.sum()) for _, result in used)
         is_fresh = used or (fits and state.source == MOTION and pose is not None)
+        if not is_fresh:  # otherwise a camera that stands is as it should be
+            problem = problem or reason
         age = 0.0 if is_fresh else max(time - state.measured, 0.0)
         correction = self._shape(values, state, view, is_measured=bool(used))
         factor = None if correction is None else cv2.exp(correction)
@@ -180,10 +186,11 @@ class MetricScale:
 
     def _measure(
         self, values: np.ndarray, camera: Camera, time: float, carry: Callable[[], object]
-    ) -> tuple[list[tuple[References, ScaleFit]], str]:
-        """Return the measurements that were used for a frame, and why the last of the others was not."""
+    ) -> tuple[list[tuple[References, ScaleFit]], str, str]:
+        """Return the measurements that were used for a frame, what is wrong, and why motion told nothing."""
         used: list[tuple[References, ScaleFit]] = []
         taken, problem = self._take(time)
+        reason = ""
         for source, convert in taken:
             try:
                 known = convert(camera, values)
@@ -191,7 +198,7 @@ class MetricScale:
                 problem = f"{source}: {error}"
                 continue
             if isinstance(known, Refusal):
-                problem = f"{source}: {known.reason}"
+                reason = f"{source}: {known.reason}"
                 continue
             if not len(known):
                 problem = f"{source}: it sees no surface in the image"
@@ -201,7 +208,7 @@ class MetricScale:
                 used.append((known, result))
             else:
                 problem = f"{source}: {result.reason}"
-        return used, problem
+        return used, problem, reason
 
     def _carry(self, values: np.ndarray, view: CarriedView) -> list[tuple[References, ScaleFit]]:
         """Predict the scale by the depth of an earlier frame, where the camera's motion is known."""
@@ -213,25 +220,28 @@ class MetricScale:
 
     def _take(self, time: float) -> tuple[list[tuple[str, Convert]], str]:
         """Remove and return the measurement of each source that is closest to a time, and why there is none."""
-        taken, nearest = [], math.inf
+        taken, gaps = [], {}
         with self._lock:
             for source, waiting in self._waiting.items():
                 if not waiting:
                     continue
                 best = min(waiting, key=lambda item: abs(item[0] - time))
-                nearest = min(nearest, abs(best[0] - time))
-                if abs(best[0] - time) <= self._max_delay:
+                gaps[source] = time - best[0]
+                if abs(time - best[0]) <= self._max_delay:
                     taken.append((source, best[1]))
                     later = [item for item in waiting if item[0] > best[0]]
                     waiting.clear()
                     waiting.extend(later)
-        if taken or (math.isinf(nearest) and self.tracker.state is not None):
+        for source, gap in gaps.items():
+            if gap > WAITING_SECONDS:
+                return taken, f"{source} is {gap:.1f} s older than the image: it has stopped, or the clocks differ"
+            if gap < -WAITING_SECONDS:
+                return taken, f"{source} is {-gap:.1f} s newer than the image: the clocks differ"
+        if taken or self.tracker.state is not None:
             return taken, ""
-        if math.isinf(nearest):
-            return [], "no measurement has arrived"
-        if nearest > WAITING_SECONDS:
-            return [], f"the nearest measurement is {nearest:.1f} s away from the image: the clocks differ"
-        return [], "" if self.tracker.state is not None else f"the nearest measurement is {nearest:.2f} s away"
+        if not gaps:
+            return [], NOTHING_ARRIVED
+        return [], f"the nearest measurement is {min(map(abs, gaps.values())):.2f} s away"
 
     def _measure_field(
         self, size: tuple[int, int], state: ScaleState, used: list[tuple[References, ScaleFit]], time: float

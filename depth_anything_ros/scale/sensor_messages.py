@@ -170,6 +170,8 @@ def _field(cloud: Any, name: str) -> np.ndarray:
     """Return one field of all points, float64 (N,)."""
     if len(cloud.data) < cloud.height * cloud.row_step or cloud.row_step < cloud.width * cloud.point_step:
         raise SensorMessageError(f"the cloud has {len(cloud.data)} bytes, fewer than its size says")
+    if not cloud.width * cloud.height:
+        return np.zeros(0)
     field = next(field for field in cloud.fields if field.name == name)
     kind = np.dtype((">" if cloud.is_bigendian else "<") + _FORMATS[field.datatype])
     if field.offset + kind.itemsize > cloud.point_step:

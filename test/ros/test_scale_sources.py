@@ -144,7 +144,8 @@ def test_node_without_measurement_publishes_no_depth_and_says_why(graph, tmp_pat
     client.wait_for("inverse_depth/image", image)
     assert client.received[DEPTH] == []
     assert rig.values() == {"state": "none"}
-    assert rig.scales[-1].status[0].message == "no measurement has arrived"
+    topic = client.resolve_topic_name("scale/points")
+    assert rig.scales[-1].status[0].message == f"point_cloud: no message on {topic}"
     bad = cloud_of(points_of_room(room()))
     bad.fields = bad.fields[:2]
     client.wait_for("inverse_depth/image", rig.shoot({"scale/points": bad}))
@@ -318,3 +319,25 @@ def test_networks_that_predict_depth_are_scaled_and_carried(graph, tmp_path: Pat
     held = floats(client.wait_for(DEPTH, rig.shoot({})))
     assert error(held, depth) < 0.03
     client.spin_until(lambda: rig.values()["state"] == "held", "the held scale")
+
+
+def test_source_that_is_silent_is_named_while_another_is_used(graph, tmp_path: Path) -> None:
+    depth = room()
+    model = write_constant_model(tmp_path / "model.onnx", relative(depth))
+    _, client = graph(model, (DEPTH,), scale__source=["point_cloud", "laser_scan"])
+    rig = Rig(client, {"scale/points": PointCloud2, "scale/scan": LaserScan})
+    assert error(rig.depth(lambda: {"scale/points": cloud_of(points_of_room(depth))}), depth) < 0.02
+    assert rig.values()["state"] == "measured"
+    topic = client.resolve_topic_name("scale/scan")
+    assert rig.scales[-1].status[0].message == f"laser_scan: no message on {topic}"
+
+
+def test_empty_cloud_is_told_from_a_damaged_one(graph, tmp_path: Path) -> None:
+    depth = room()
+    model = write_constant_model(tmp_path / "model.onnx", relative(depth))
+    _, client = graph(model, ("inverse_depth/image",), scale__source=["point_cloud"])
+    rig = Rig(client, {"scale/points": PointCloud2})
+    rig.shoot({"scale/points": cloud_of(np.zeros((0, 3)))})
+    client.spin_until(
+        lambda: rig.scales and "point_cloud: it sees no surface" in rig.scales[-1].status[0].message, "the reason"
+    )

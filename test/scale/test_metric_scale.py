@@ -12,7 +12,7 @@ from scale_scenes import HEIGHT, WIDTH, A, B, observe, scene
 
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.transform import Transform
-from depth_anything_ros.scale.fit import Prior
+from depth_anything_ros.scale.fit import Prior, Refusal
 from depth_anything_ros.scale.kinds import KINDS, log_depth
 from depth_anything_ros.scale.metric_scale import Convert, MetricScale
 from depth_anything_ros.scale.references import References, references
@@ -260,3 +260,27 @@ def test_output_of_any_size_and_content_gives_finite_scales(size: tuple[int, int
             assert np.isfinite(result.state.covariance).all()
             assert result.factor is None or np.isfinite(result.factor).all()
             depth_sigma(depth, kind, result.state, result.residual, None, result.local_error)
+
+
+def test_source_whose_clock_differs_is_named_while_another_is_used() -> None:
+    scaled = metric_scale()
+    output, depth = scene(6)
+    for number in range(3):
+        time = 10.0 + 0.1 * number
+        scaled.add("points", time, convert(observe(depth, 100, 6), time))
+        scaled.add("scan", time - 50, convert(observe(depth, 100, 6), time - 50, "scan"))
+        result = scaled.update(output, CAMERA, time)
+    assert not result.is_held
+    assert result.problem == "scan is 50.0 s older than the image: it has stopped, or the clocks differ"
+
+
+def test_camera_that_stands_is_no_problem_for_another_source() -> None:
+    scaled = metric_scale()
+    output, depth = scene(7)
+    scaled.add("motion", 10.0, lambda camera, values: Refusal("the camera has moved 0.0 cm, which is too little"))
+    assert "too little" in scaled.update(output, CAMERA, 10.0).problem
+    scaled.add("motion", 10.1, lambda camera, values: Refusal("the camera has moved 0.0 cm, which is too little"))
+    scaled.add("points", 10.1, convert(observe(depth, 100, 7), 10.1))
+    result = scaled.update(output, CAMERA, 10.1)
+    assert not result.is_held
+    assert result.problem == ""

@@ -60,6 +60,7 @@ class ScaleSources:
             odometry,
             lambda: bool(node.count_publishers(node.resolve_topic_name(prefix + IMU))),
             node.resolve_topic_name(prefix + DEPTH_INFO),
+            {name: node.resolve_topic_name(prefix + topics[0][0]) for name, topics in TOPICS.items()},
         )
 
     def set_open(self, is_open: bool) -> None:
