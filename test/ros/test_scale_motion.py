@@ -157,6 +157,16 @@ def test_silent_odometry_is_reported(graph, tmp_path: Path) -> None:
     client.spin_until(lambda: rig.scales and "no message on" in rig.scales[-1].status[0].message, "the reason")
 
 
+def test_odometry_without_a_frame_is_reported(graph, tmp_path: Path) -> None:
+    model = write_constant_model(tmp_path / "model.onnx", relative(slope()))
+    _, client = graph(model, ("inverse_depth/image",), scale__source=["motion"], scale__odometry="topic")
+    rig = Rig(client, {"scale/odometry": Odometry}, camera_info())
+    nameless = odometry(0.0)
+    nameless.child_frame_id = ""
+    rig.shoot({"scale/odometry": nameless}, picture=picture(0.0))
+    client.spin_until(lambda: rig.scales and "no child_frame_id" in rig.scales[-1].status[0].message, "the reason")
+
+
 def test_set_scale_keeps_the_measured_scale_until_reset(graph, tmp_path: Path) -> None:
     depth = slope()
     model = write_constant_model(tmp_path / "model.onnx", relative(depth))

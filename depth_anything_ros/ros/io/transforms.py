@@ -61,6 +61,10 @@ class SensorTransforms:
             return self._fixed
         if sensor.frame_id == camera.frame_id:
             return Transform.identity()
+        if not sensor.frame_id:
+            raise TransformError(
+                "a message has no frame_id (odometry: no child_frame_id): set it in the driver, or set scale.extrinsics"
+            )
         return self.lookup(camera.frame_id, sensor.frame_id, time_of(sensor.stamp))[1]
 
     def lookup(self, target: str, source: str, time: Time) -> tuple[float, Transform]:
