@@ -169,7 +169,8 @@ DECLARATIONS = (
     Declaration(
         "scale.hold",
         1.0,
-        "Seconds that the scale is held without a measurement. Its error grows meanwhile. Then it is lost.",
+        "Seconds that the scale is held without a measurement. Its error grows meanwhile. Then it is lost, or earlier, "
+        "if its error reaches 40 % (without odometry, after about 5 s).",
         _LIVE,
         (0.0, 3600.0),
     ),

@@ -12,6 +12,7 @@ from scale_scenes import HEIGHT, WIDTH, A, B, observe, scene
 
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.transform import Transform
+from depth_anything_ros.processing.measured_scale import MAX_SIGMA
 from depth_anything_ros.scale.fit import Prior, Refusal, ScaleFit
 from depth_anything_ros.scale.kinds import KINDS, log_depth
 from depth_anything_ros.scale.references import References
@@ -167,3 +168,17 @@ def test_long_pause_saturates() -> None:
     assert sigma(tracked) < 0.7
     assert tracked.state is not None
     assert math.sqrt(tracked.state.covariance[1, 1]) < 0.11
+
+
+def test_scale_without_odometry_is_lost_after_five_seconds_whatever_it_is_held() -> None:
+    """The documents of `scale.hold` say so."""
+    tracked = tracker()
+    for number in range(10):
+        output, depth = scene(0)
+        tracked.predict(number * PERIOD)
+        tracked.measure(output, at(observe(depth, 100, number), number * PERIOD))
+    sigmas = []
+    for seconds in (4.0, 6.0):
+        tracked.predict(9 * PERIOD + seconds)
+        sigmas.append(sigma(tracked))
+    assert sigmas[0] < MAX_SIGMA < sigmas[1]
