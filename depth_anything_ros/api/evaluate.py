@@ -9,6 +9,7 @@ from typing import Any, Union
 
 from depth_anything_ros.api.estimator import Estimator
 from depth_anything_ros.data.rgbd_declaration import Declaration
+from depth_anything_ros.evaluation.obstacles import ObstacleOptions
 from depth_anything_ros.evaluation.peers import record_of_peer
 from depth_anything_ros.evaluation.protocol_files import check_options, find_protocol
 from depth_anything_ros.evaluation.run import Evaluation, EvaluationOptions, evaluate_models
@@ -32,6 +33,7 @@ def evaluate(
     precision: str = "fp32",
     threads: int | None = None,
     workers: int = 1,
+    robot: ObstacleOptions | bool = False,
     **own: Any,
 ) -> Evaluation:
     """Score models on images with known depth, along with baselines that ignore the image.
@@ -53,6 +55,8 @@ def evaluate(
         precision: of models given by name or path; "fp32" by default, so that scores are the same on every machine.
         threads: of a CPU backend, for models given by name or path.
         workers: threads that score; the result is the same for any number.
+        robot: whether to report obstacles, error by range and region, drift, flicker and latency too; or what an
+            obstacle is.
         own: the format of your own images and depth, such as ``depth_scale=0.001`` and
             ``camera=(615, 615, 320, 240)``; see `Declaration` and docs/data.md.
 
@@ -65,7 +69,8 @@ def evaluate(
         ModelError: a model is missing or damaged.
     """
     root, picture_folder = Path(data), None if pictures is None else Path(pictures)
-    options = EvaluationOptions(limit, protocol, baselines, picture_folder, workers=workers)
+    obstacles = (ObstacleOptions() if robot else None) if isinstance(robot, bool) else robot
+    options = EvaluationOptions(limit, protocol, baselines, picture_folder, workers=workers, robot=obstacles)
     chosen = find_protocol(protocol)
     check_options(chosen, own)
     chosen_sets = find_sets(root, [sets] if isinstance(sets, str) else sets, Declaration(**own), chosen)

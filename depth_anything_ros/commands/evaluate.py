@@ -16,6 +16,7 @@ from depth_anything_ros.commands.rgbd_arguments import add_rgbd_arguments, decla
 from depth_anything_ros.data.overwriting import refuse_files_of
 from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.rgbd_declaration import FILE, Declaration
+from depth_anything_ros.evaluation.obstacles import HeightBand, ObstacleOptions
 from depth_anything_ros.evaluation.protocol_files import check_options, find_protocol
 from depth_anything_ros.evaluation.run import PROTOCOLS, EvaluationOptions, evaluate_models
 from depth_anything_ros.evaluation.scored_sets import RGBD, SCORED_SETS, find_sets
@@ -85,6 +86,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, default=1, metavar="N", help="threads that score; scores are the same (default: 1)"
     )
+    parser.add_argument(
+        "--robot",
+        action="store_true",
+        help="also report missed and false obstacles, error by range and region, drift, flicker and latency",
+    )
+    parser.add_argument(
+        "--voxel", type=float, default=0.05, metavar="M", help="with --robot: side of an obstacle voxel (default: 0.05)"
+    )
+    parser.add_argument(
+        "--camera-height",
+        type=float,
+        metavar="M",
+        help="with --robot: height of a level camera; then only obstacles from 0.1 to 2 m above the ground count",
+    )
     add_backend_arguments(parser, record=False)
     add_rgbd_arguments(parser)
     parser.set_defaults(precision="fp32")  # scores must not depend on the processor
@@ -131,7 +146,15 @@ def run(args: argparse.Namespace) -> int:
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
     options = EvaluationOptions(
-        args.limit, args.protocol, args.baselines, args.pictures, bool(args.html), _shown, _log, args.workers
+        args.limit,
+        args.protocol,
+        args.baselines,
+        args.pictures,
+        bool(args.html),
+        _shown,
+        _log,
+        args.workers,
+        _obstacles(args),
     )
     evaluation = evaluate_models(models, args.data, sets, options)
     print(evaluation)
@@ -142,6 +165,16 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         atomic_write(args.json, evaluation.to_json().encode())
     return int(bool(evaluation.left_out))
+
+
+def _obstacles(args: argparse.Namespace) -> ObstacleOptions | None:
+    """Return what an obstacle is, None without --robot."""
+    if not args.robot:
+        if args.camera_height is not None:
+            raise CommandError("--camera-height limits obstacles: also give --robot")
+        return None
+    band = None if args.camera_height is None else HeightBand(args.camera_height)
+    return ObstacleOptions(args.voxel, band=band)
 
 
 def _shown(names: Sequence[str], title: str) -> Iterable[str]:

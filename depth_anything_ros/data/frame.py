@@ -53,12 +53,16 @@ class LabeledImage:
         depth: float32 (H, W), along the optical axis; NaN is unknown, +Inf is the sky. The unit is meters, or has an
             unknown factor in sets without metric scale.
         camera: the intrinsics of both; None if the set has none.
+        time: seconds from any origin, in sets of consecutive frames.
+        pose: camera to world, float64 (4, 4), meters, if the set has poses.
     """
 
     name: str
     image: np.ndarray
     depth: np.ndarray
     camera: Camera | None = None
+    time: float | None = None
+    pose: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Check that image, depth and camera match. Raises `DataError`, naming the frame."""

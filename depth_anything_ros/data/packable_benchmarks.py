@@ -1,8 +1,7 @@
-"""Complete benchmark datasets for `data check`, `data pack` and `train`. `evaluate` does not score on them.
+"""Complete benchmark datasets for `data check`, `data pack`, `train`, and the protocols of papers in `evaluate`.
 
-Their evaluation protocol is not defined yet: which pixels count, and how predictions are aligned. The sets that
-`evaluate` scores on are in `data/evaluation_sets.py`. To add a benchmark to check and to pack, declare it here and add
-it to `PACKABLE_BENCHMARKS`.
+A protocol in `evaluation/protocols` says which frames and pixels of a set count. To add a benchmark, declare it here,
+add it to `PACKABLE_BENCHMARKS`, and add it to a protocol.
 """
 
 from __future__ import annotations
@@ -113,4 +112,4 @@ IBIMS1 = DepthSet(
 )
 
 PACKABLE_BENCHMARKS = (NYUV2_LABELED, SINTEL, DDAD, ETH3D, DIODE, SUN_RGBD, IBIMS1)
-"""Benchmarks that `data check` and `data pack` read. `evaluate` does not score on them."""
+"""Benchmarks. `evaluate` scores on those that a protocol lists."""

@@ -6,7 +6,8 @@ Declare a new dataset in the module of its kind:
 - without depth, for training with pseudo-labels: `unlabeled_sets.py`
 - with a class for each pixel: `segmentation_sets.py`
 - a few frames that `evaluate` scores on: `evaluation_sets.py`
-- a complete benchmark, to check, pack and train on, but not to score on: `packable_benchmarks.py`
+- a sequence with times and poses, for scores over time: `sequence_sets.py`
+- a complete benchmark, to check, pack and score on: `packable_benchmarks.py`, and a file in `evaluation/protocols`
 
 A folder of images, videos, archives or bags needs no declaration: `USER_SETS` reads any of them. CONTRIBUTING.md lists
 the steps.
@@ -24,6 +25,7 @@ from depth_anything_ros.data.labeled_sets import LABELED
 from depth_anything_ros.data.packable_benchmarks import PACKABLE_BENCHMARKS
 from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.segmentation_sets import SEGMENTATION
+from depth_anything_ros.data.sequence_sets import SEQUENCES
 from depth_anything_ros.data.unlabeled_sets import UNLABELED
 from depth_anything_ros.data.video_set import VideoSet
 from depth_anything_ros.system.did_you_mean import did_you_mean
@@ -36,7 +38,7 @@ SETS_BY_KIND: dict[str, tuple[ImageSet, ...]] = {
     "unlabeled": UNLABELED,
     "benchmark": PACKABLE_BENCHMARKS,
     "segmentation": SEGMENTATION,
-    "sample": EVALUATION_SETS,
+    "sample": (*EVALUATION_SETS, *SEQUENCES),
     "your own": USER_SETS,
 }
 """All sets by kind, as `data list` prints them."""

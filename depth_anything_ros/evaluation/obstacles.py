@@ -15,7 +15,6 @@ A height band limits which voxels are counted, but not what they can match.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +24,8 @@ from depth_anything_ros.geometry.camera import Camera
 RANGE_EDGES = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, math.inf)
 """Limits of the bins of range, meters: each is twice as wide as the one before, as is the error of depth."""
 _BITS = 20
-_OFFSETS = [(x, y, z) for x in (-1, 0, 1) for y in (-1, 0, 1) for z in (-1, 0, 1) if (x, y, z) != (0, 0, 0)]
+_COLUMNS = [(x << 2 * _BITS) + (y << _BITS) for x in (-1, 0, 1) for y in (-1, 0, 1)]
+"""Steps to the nine columns around a voxel; the three voxels of a column have consecutive keys."""
 
 
 @dataclass(frozen=True)
@@ -167,12 +167,11 @@ def _compare(
     counted = cloud.is_occupied.copy()
     if options.band is not None:
         counted &= options.band.contains(cloud.centers)
-    open_voxels = np.flatnonzero(counted)
     occupied = other.keys[other.is_occupied]
+    alone = np.flatnonzero(counted)
+    for step in sorted(_COLUMNS, key=abs):  # most voxels have a match in their own column
+        alone = alone[~_near(cloud.keys[alone] + step, occupied)]
     is_alone = np.zeros(len(cloud.keys), bool)
-    alone = open_voxels[~_contained(cloud.keys[open_voxels], occupied)]
-    for offset in _OFFSETS:
-        alone = alone[~_contained(cloud.keys[alone] + _step(offset), occupied)]
     is_alone[alone] = True
     through = np.bincount(cloud.voxel_of[is_seen_through], minlength=len(cloud.keys)) >= options.min_points
     distance = np.linalg.norm(cloud.centers, axis=1)
@@ -184,21 +183,18 @@ def _compare(
     return by_bin(counted & (~is_alone | through)), by_bin(is_alone & through), by_bin(is_alone & ~through)
 
 
-def _contained(keys: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Return which keys are in a sorted array."""
+def _near(keys: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Return which keys, or the key before or after, are in a sorted array."""
     if not len(among):
         return np.zeros(len(keys), bool)
-    return among[np.minimum(np.searchsorted(among, keys), len(among) - 1)] == keys
+    found = np.searchsorted(among, keys - 1)
+    return (found < len(among)) & (among[np.minimum(found, len(among) - 1)] <= keys + 1)
 
 
 def _key(cells: np.ndarray) -> np.ndarray:
     """Return one number for each cell (N, 3)."""
     x, y, z = (cells + 2 ** (_BITS - 1)).T
     return (x << 2 * _BITS) + (y << _BITS) + z
-
-
-def _step(offset: Sequence[int]) -> int:
-    return (offset[0] << 2 * _BITS) + (offset[1] << _BITS) + offset[2]
 
 
 def _center(keys: np.ndarray, voxel: float) -> np.ndarray:

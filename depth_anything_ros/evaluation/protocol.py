@@ -8,7 +8,7 @@ them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -137,7 +137,7 @@ class SetRules:
         depth = np.ascontiguousarray(frame.depth[rows, columns])
         height, width = depth.shape
         camera = frame.camera and frame.camera.cropped(columns.start, rows.start, width, height)
-        return LabeledImage(frame.name, np.ascontiguousarray(frame.image[rows, columns]), depth, camera)
+        return replace(frame, image=np.ascontiguousarray(frame.image[rows, columns]), depth=depth, camera=camera)
 
     def scored(self, frame: LabeledImage) -> LabeledImage:
         """Return the frame at the size of `resize`. Truth is sampled at the nearest pixel, never interpolated."""
@@ -145,7 +145,7 @@ class SetRules:
             return frame
         depth = cv2.resize(frame.depth, self.resize, interpolation=cv2.INTER_NEAREST_EXACT)
         image = cv2.resize(frame.image, self.resize, interpolation=cv2.INTER_AREA)
-        return LabeledImage(frame.name, image, depth, frame.camera and frame.camera.resized(*self.resize))
+        return replace(frame, image=image, depth=depth, camera=frame.camera and frame.camera.resized(*self.resize))
 
     def mask(self, frame: LabeledImage) -> np.ndarray:
         """Return the pixels to score, bool (H, W). Raises `DataError` if there are none."""

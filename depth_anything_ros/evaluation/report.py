@@ -19,6 +19,7 @@ from depth_anything_ros.evaluation.metrics import Measures
 from depth_anything_ros.evaluation.protocol import Protocol
 from depth_anything_ros.evaluation.published import published_markdown, verdicts
 from depth_anything_ros.evaluation.results import Row, SetResult, common_type, main_measures, mean_over_sets, row_title
+from depth_anything_ros.evaluation.robot_report import robot_markdown, robot_values
 
 
 def text_report(results: Sequence[SetResult], protocol: Protocol) -> str:
@@ -49,6 +50,7 @@ def text_report(results: Sequence[SetResult], protocol: Protocol) -> str:
     parts.extend(comparisons(results))
     parts.extend(difference_in_words(*pair) for pair in model_pairs(results))
     parts.extend(verdicts(results, protocol))
+    parts.extend(filter(None, [robot_markdown(results)]))
     return "\n\n".join(parts)
 
 
@@ -91,6 +93,7 @@ def markdown_report(results: Sequence[SetResult], protocol: Protocol) -> str:
     text = "\n".join(lines) + "\n"
     sentences = [difference_in_words(*pair) for pair in model_pairs(results)] + verdicts(results, protocol)
     parts = [text, *published_markdown(results, protocol), "\n".join(f"- {line}" for line in sentences)]
+    parts.extend(["", robot_markdown(results)])
     return "\n".join(part for part in parts if part.strip()).rstrip("\n") + "\n"
 
 
@@ -186,5 +189,6 @@ def _json_row(row: Row) -> dict[str, Any]:
         "intervals": {name: [limits.low, limits.high] for name, limits in intervals.items() if limits is not None},
         "milliseconds": row.milliseconds,
         "uncorrected": row.uncorrected,
+        **({} if row.robot is None else {"for_robots": robot_values(row)}),
         "images": {name: asdict(scores) for name, scores in row.images.items()},
     }

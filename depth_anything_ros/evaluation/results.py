@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from depth_anything_ros.evaluation.metrics import Measures
+from depth_anything_ros.evaluation.robot import RobotReport
 
 _MAIN = (("abs_rel", "delta1"), ("accuracy",))
 """The measures of short tables; the first of these that a score has are used."""
@@ -25,6 +26,7 @@ class Row:
         images: the scores by frame.
         seconds: the time of each prediction.
         uncorrected: images of unknown lens whose meters need a correction for it.
+        robot: what a robot needs to know, if requested.
     """
 
     model: str
@@ -33,6 +35,7 @@ class Row:
     images: dict[str, Measures] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
     uncorrected: list[str] = field(default_factory=list)
+    robot: RobotReport | None = None
 
     def add(self, frame: str, scores: Measures, seconds: float, is_uncorrected: bool = False) -> None:
         """Add the result on one frame.
@@ -57,6 +60,11 @@ class Row:
     def values(self, name: str) -> np.ndarray:
         """Return one measure of every image, float64 (N,)."""
         return np.array([getattr(scores, name) for scores in self.images.values()], dtype=np.float64)
+
+    @property
+    def milliseconds_95(self) -> float:
+        """Return the time that 95 % of the predictions stay below."""
+        return 1000 * float(np.percentile(self.seconds, 95))
 
     @property
     def milliseconds(self) -> float:

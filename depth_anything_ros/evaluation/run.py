@@ -17,6 +17,7 @@ from depth_anything_ros.data.frame import DataError, LabeledImage, skip_reason
 from depth_anything_ros.data.name_summary import NameSummary
 from depth_anything_ros.evaluation.baselines import BASELINES
 from depth_anything_ros.evaluation.metrics import Measures
+from depth_anything_ros.evaluation.obstacles import ObstacleOptions
 from depth_anything_ros.evaluation.page import Gallery, html_page
 from depth_anything_ros.evaluation.panels import FirstFrame
 from depth_anything_ros.evaluation.predictions import ScoredModel, unsuitable
@@ -111,6 +112,7 @@ class EvaluationOptions:
         progress: displays progress.
         warn: receives one line for each frame or set that is left out.
         workers: threads that score; the result is the same for any number.
+        robot: what an obstacle is, to report what a robot needs to know; None to leave that out.
     """
 
     limit: int | None = None
@@ -121,6 +123,7 @@ class EvaluationOptions:
     progress: Progress = lambda names, _: names
     warn: Callable[[str], None] = log.warning
     workers: int = 1
+    robot: ObstacleOptions | None = None
 
     def __post_init__(self) -> None:
         """Check the options. Raises `ValueError` if one is invalid or contradicts the protocol."""
@@ -220,7 +223,7 @@ def _evaluate_set(
 
     frames = _frames(declared, root, options.progress(chosen, declared.name), refused)
     try:
-        rows = score_models(models, frames, rules, on_prediction, refused.append, options.workers)
+        rows = score_models(models, frames, rules, on_prediction, refused.append, options.workers, options.robot)
     except ValueError as error:
         if len(refused) < len(chosen):
             raise

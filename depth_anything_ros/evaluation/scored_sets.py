@@ -14,6 +14,7 @@ from depth_anything_ros.data.evaluation_sets import EVALUATION_SETS, MotorcycleS
 from depth_anything_ros.data.frame import DataError, LabeledImage, read_bytes
 from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.rgbd_declaration import FILE, Declaration
+from depth_anything_ros.data.sequence_sets import SEQUENCES
 from depth_anything_ros.data.sets import ALL_SETS
 from depth_anything_ros.evaluation.protocol import Protocol, Split
 from depth_anything_ros.evaluation.protocol_files import find_protocol, protocol_names
@@ -123,7 +124,9 @@ class EvaluationSet:
 
 
 SCORED_SETS: dict[str, EvaluationSet] = {source.name: EvaluationSet(source) for source in EVALUATION_SETS}
-"""The sets that open protocols know by name."""
+"""The sets that open protocols score by default, if present."""
+_NAMED_SETS = {**SCORED_SETS, **{source.name: EvaluationSet(source) for source in SEQUENCES}}
+"""Those, and sets that an open protocol scores if they are named."""
 
 
 def find_sets(
@@ -205,7 +208,7 @@ def _own(name: str, root: Path, declared: Declaration | None) -> EvaluationSet:
 
 
 def _known(name: str, root: Path) -> EvaluationSet:
-    if name not in SCORED_SETS:
+    if name not in _NAMED_SETS:
         of = [other for other in protocol_names() if name in find_protocol(other).sets]
         hint = f"give --protocol {' or '.join(of)}" if of else "no protocol scores it yet"
         problem = (
@@ -216,7 +219,7 @@ def _known(name: str, root: Path) -> EvaluationSet:
         suggestion = "" if name in ALL_SETS else did_you_mean(name, SCORED_SETS)
         choices = f"; sets that can be evaluated are {', '.join(SCORED_SETS)}, and {RGBD}, a folder of your own"
         raise DataError(problem + (suggestion or choices))
-    declared = SCORED_SETS[name]
+    declared = _NAMED_SETS[name]
     if not declared.is_present(root):
         is_package = isinstance(declared.source, MotorcycleSet)
         raise DataError(declared.source.empty_message(root) if is_package else f"{name} is not under --data {root}")

@@ -12,10 +12,12 @@ from depth_anything_ros.data.frame import DataError, LabeledImage
 from depth_anything_ros.evaluation.alignment import NEAREST, align_to
 from depth_anything_ros.evaluation.boundary import boundary_f1
 from depth_anything_ros.evaluation.metrics import BoundaryScores, Measures, score_depth
+from depth_anything_ros.evaluation.obstacles import ObstacleOptions
 from depth_anything_ros.evaluation.parallel import in_order
 from depth_anything_ros.evaluation.predictions import Prediction, ScoredModel, has_meters, predict
 from depth_anything_ros.evaluation.protocol import SetRules
 from depth_anything_ros.evaluation.results import Row
+from depth_anything_ros.evaluation.robot import RobotFrame, RobotReport, robot_frame
 
 OnPrediction = Callable[[LabeledImage, ScoredModel, np.ndarray, np.ndarray], None]
 """Receives the frame, the model, its aligned depth (H, W) in meters and the mask of the scored pixels."""
@@ -24,18 +26,25 @@ OnLeftOut = Callable[[str], None]
 
 
 @dataclass(frozen=True)
+class Scored:
+    """Depth (H, W) in meters, its scores, and what a robot needs to know of it."""
+
+    depth: np.ndarray
+    scores: Measures
+    robot: RobotFrame | None = None
+
+
+@dataclass(frozen=True)
 class FrameScores:
     """The scores of one model on one frame.
 
     Attributes:
-        depth: the scored depth (H, W), meters.
-        aligned: the scores of aligned depth; None if the protocol does not align.
-        metric: the scores of the meters as they are; None if the model gives none.
+        aligned: of aligned depth; None if the protocol does not align.
+        metric: of the meters as they are; None if the model gives none.
     """
 
-    depth: np.ndarray
-    aligned: Measures | None
-    metric: Measures | None
+    aligned: Scored | None
+    metric: Scored | None
 
 
 def score_models(
@@ -45,6 +54,7 @@ def score_models(
     on_prediction: OnPrediction | None = None,
     on_left_out: OnLeftOut | None = None,
     workers: int = 1,
+    robot: ObstacleOptions | None = None,
 ) -> list[Row]:
     """Score models on the same frames; each frame is read once.
 
@@ -59,6 +69,7 @@ def score_models(
         on_prediction: called after each prediction.
         on_left_out: called for each frame that cannot be scored.
         workers: threads that score. Predictions are made in this thread, in order.
+        robot: what an obstacle is, to measure what a robot needs to know; None to leave that out.
 
     Returns:
         The aligned rows in the order of ``models``, then the unaligned ones.
@@ -69,29 +80,39 @@ def score_models(
     """
     rules = rules or SetRules()
     is_aligned = rules.alignment.method != "none"
-    aligned = [Row(model.name, True, model.is_baseline) if is_aligned else None for model in models]
-    metric = [Row(model.name, False, model.is_baseline) if has_meters(model) else None for model in models]
+    aligned = [_row(model, True, robot) if is_aligned else None for model in models]
+    metric = [_row(model, False, robot) if has_meters(model) else None for model in models]
     predicted = _predictions(models, frames, rules, on_left_out)
 
     def score(item: _Predicted) -> list[FrameScores]:
         frame, mask, predictions = item
         pairs = zip(models, predictions, strict=True)
-        return [score_prediction(model, prediction, frame, mask, rules) for model, prediction in pairs]
+        return [score_prediction(model, prediction, frame, mask, rules, robot) for model, prediction in pairs]
 
     for (frame, mask, predictions), scored in in_order(score, predicted, workers):
         for model, row, metric_row, prediction, result in zip(
             models, aligned, metric, predictions, scored, strict=True
         ):
             if row is not None:
-                row.add(frame.name, result.aligned, prediction.seconds)
+                _add(row, frame, result.aligned, prediction.seconds)
             if metric_row is not None:
-                metric_row.add(frame.name, result.metric, prediction.seconds, prediction.gain is None)
+                _add(metric_row, frame, result.metric, prediction.seconds, prediction.gain is None)
             if on_prediction is not None:
-                on_prediction(frame, model, result.depth, mask)
+                on_prediction(frame, model, (result.aligned or result.metric).depth, mask)
     rows = [row for row in (*aligned, *metric) if row is not None]
     if not rows or not rows[0].images:
         raise ValueError("there is nothing to evaluate: no frames or no models")
     return rows
+
+
+def _add(row: Row, frame: LabeledImage, scored: Scored, seconds: float, is_uncorrected: bool = False) -> None:
+    row.add(frame.name, scored.scores, seconds, is_uncorrected)
+    if row.robot is not None:
+        row.robot.add(scored.robot)
+
+
+def _row(model: ScoredModel, aligned: bool, robot: ObstacleOptions | None) -> Row:
+    return Row(model.name, aligned, model.is_baseline, robot=None if robot is None else RobotReport(robot))
 
 
 _Predicted = tuple[LabeledImage, np.ndarray, "list[Prediction]"]
@@ -119,7 +140,12 @@ def _predictions(
 
 
 def score_prediction(
-    model: ScoredModel, prediction: Prediction, frame: LabeledImage, mask: np.ndarray, rules: SetRules
+    model: ScoredModel,
+    prediction: Prediction,
+    frame: LabeledImage,
+    mask: np.ndarray,
+    rules: SetRules,
+    robot: ObstacleOptions | None = None,
 ) -> FrameScores:
     """Score one prediction.
 
@@ -129,23 +155,38 @@ def score_prediction(
         frame: the frame with its truth, at the size at which it is scored.
         mask: bool (H, W), the scored pixels.
         rules: alignment and limits.
+        robot: see `score_models`.
     """
-    aligned, metric, depth = None, None, None
+    aligned = metric = None
     if rules.alignment.method != "none":
         depth = align_to(prediction.values, model.output, frame.depth, mask, rules)
-        aligned = _scores(depth, frame.depth, mask, rules)
+        aligned = score_aligned(depth, frame, mask, rules, robot)
     if has_meters(model):
         meters = limit_metric((1.0 if prediction.gain is None else prediction.gain) * prediction.values, rules)
-        metric = _scores(meters, frame.depth, mask, rules)
-        depth = meters if depth is None else depth
-    return FrameScores(depth, aligned, metric)
+        metric = score_aligned(meters, frame, mask, rules, robot)
+    return FrameScores(aligned, metric)
 
 
-def _scores(depth: np.ndarray, true: np.ndarray, mask: np.ndarray, rules: SetRules) -> Measures:
-    scores = score_depth(depth[mask], true[mask])
-    if not rules.boundary:
-        return scores
-    return BoundaryScores(**vars(scores), boundary_f1=boundary_f1(depth, true, mask))
+def score_aligned(
+    depth: np.ndarray,
+    frame: LabeledImage,
+    mask: np.ndarray,
+    rules: SetRules,
+    robot: ObstacleOptions | None = None,
+) -> Scored:
+    """Score depth in meters.
+
+    Args:
+        depth: (H, W), meters, positive.
+        frame: the frame with its truth.
+        mask: bool (H, W), the scored pixels.
+        rules: whether edges are scored.
+        robot: see `score_models`.
+    """
+    scores: Measures = score_depth(depth[mask], frame.depth[mask])
+    if rules.boundary:
+        scores = BoundaryScores(**vars(scores), boundary_f1=boundary_f1(depth, frame.depth, mask))
+    return Scored(depth, scores, None if robot is None else robot_frame(depth, frame, mask, robot))
 
 
 def limit_metric(depth: np.ndarray, rules: SetRules | None = None) -> np.ndarray:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from green_network import write_green_network
+from miniature_benchmarks import nyuv2_labeled
 from miniature_tum import put_tum
 
 from depth_anything_ros.cli import main
@@ -189,3 +190,37 @@ def test_fastdepth_is_recognized_by_hash_and_scores_well(shared, capsys, tmp_pat
     assert rows[("constant", True)]["delta1"] < 0.7
     on_road = {row["contender"]: row["scores"] for row in report["sets"][2]["rows"] if row["aligned"]}
     assert on_road["vertical gradient"]["delta1"] > 0.7 > on_road["constant"]["delta1"]
+
+
+def test_protocol_refuses_options_that_it_fixes(tmp_path, data, capsys):
+    arguments = ["evaluate", "--data", str(data), "--protocol", "paper"]
+    assert main([*arguments, "--limit", "3"]) == 1
+    assert "protocol paper fixes its frames, truth and cameras: leave out --limit" in capsys.readouterr().err
+    assert main([*arguments, "--depth-scale", "0.5"]) == 1
+    assert "leave out options such as --depth-scale" in capsys.readouterr().err
+    assert main([*arguments, "--sets", "tum"]) == 1
+    assert "protocol paper does not score tum; its sets are kitti" in capsys.readouterr().err
+    assert main(["evaluate", "--data", str(data), "--camera-height", "1"]) == 1
+    assert "--camera-height limits obstacles: also give --robot" in capsys.readouterr().err
+    assert main(["evaluate", "--data", str(data), "--workers", "0"]) == 1
+    assert "--workers is 0, must be 1 or more" in capsys.readouterr().err
+
+
+def test_paper_protocol_is_scored_beside_published_numbers(tmp_path, capsys):
+    """A miniature has too few frames: it is scored, and the difference from the split is named."""
+    nyuv2_labeled(tmp_path / "nyuv2_labeled")
+    model = f"{tmp_path / 'green.onnx'}:{write_green_network(tmp_path / 'green.onnx')}"
+    table, scores = tmp_path / "table.md", tmp_path / "scores.json"
+    arguments = ["evaluate", "--data", str(tmp_path), "--protocol", "paper", "--model", model, "--markdown", str(table)]
+    assert main([*arguments, "--json", str(scores), "--workers", "2", "--robot"]) == 1
+    told = capsys.readouterr()
+    assert "left out: nyuv2_labeled has 3 frames, split 'Eigen test' has 654" in told.err
+    assert "nyuv2_labeled: 3 of 3 frames, 1 left out" in told.out
+    text = table.read_text()
+    assert "Published: Depth Anything V2 (arXiv 2406.09414), table 2" in text
+    assert "| nyuv2_labeled | 0.048 / 0.980 | 0.053 / 0.972 |" in text
+    assert "## For robots" in text
+    report = json.loads(scores.read_text())
+    assert report["sets"][0]["rules"]["crop"] == ["eigen"]
+    assert report["published"][0]["tolerance"] == 0.05
+    assert set(report["sets"][0]["rows"][0]["intervals"]["abs_rel"]) != {0}
