@@ -32,7 +32,8 @@ from scale_frames import (
 from scale_methods import INVERSE, METHODS, TRIALS, Method
 from scale_picture import write_picture
 
-from depth_anything_ros.scale.fit import Prior, ScaleFit, fit
+from depth_anything_ros.scale.fit import ScaleFit, fit
+from depth_anything_ros.scale.fit_problem import Prior
 from depth_anything_ros.scale.kinds import log_depth
 from depth_anything_ros.scale.references import References, references
 from depth_anything_ros.scale.shape import LocalField

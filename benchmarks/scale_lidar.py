@@ -19,7 +19,8 @@ from scale_methods import INVERSE, METHODS
 
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.transform import Transform
-from depth_anything_ros.scale.fit import Prior, ScaleFit, fit
+from depth_anything_ros.scale.fit import ScaleFit, fit
+from depth_anything_ros.scale.fit_problem import Prior
 from depth_anything_ros.scale.sensor_points import from_points, visible
 
 DRIVE = DATA / "kitti_drive"

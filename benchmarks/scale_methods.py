@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from scipy.interpolate import LinearNDInterpolator, NearestNDInterpolator
 
-from depth_anything_ros.scale.fit import Prior, ScaleFit, fit
+from depth_anything_ros.scale.fit import ScaleFit, fit
+from depth_anything_ros.scale.fit_problem import Prior
 from depth_anything_ros.scale.kinds import KINDS, log_depth
 from depth_anything_ros.scale.references import References
 from depth_anything_ros.scale.shape import MIN_REFERENCES, LocalField

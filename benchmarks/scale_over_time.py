@@ -21,7 +21,7 @@ from scale_methods import INVERSE
 from depth_anything_ros import Estimator
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.transform import Transform
-from depth_anything_ros.scale.fit import Prior
+from depth_anything_ros.scale.fit_problem import Prior
 from depth_anything_ros.scale.kinds import log_depth
 from depth_anything_ros.scale.metric_scale import FrameScale, MetricScale
 from depth_anything_ros.scale.two_view import MotionReferences

@@ -14,7 +14,8 @@ from scale_frames import DATA, away_from, measure, pattern, scored
 from scale_methods import INVERSE, no_network
 
 from depth_anything_ros import Estimator
-from depth_anything_ros.scale.fit import Prior, ScaleFit, fit
+from depth_anything_ros.scale.fit import ScaleFit, fit
+from depth_anything_ros.scale.fit_problem import Prior
 from depth_anything_ros.scale.kinds import log_depth
 from depth_anything_ros.scale.references import References
 from depth_anything_ros.scale.shape import LocalField

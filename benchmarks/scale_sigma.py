@@ -16,7 +16,8 @@ import numpy as np
 from scale_frames import PATTERNS, SETS, Network, away_from, bundled, degraded, frames, measure, pattern, scored
 from scale_methods import INVERSE
 
-from depth_anything_ros.scale.fit import Prior, ScaleFit, fit
+from depth_anything_ros.scale.fit import ScaleFit, fit
+from depth_anything_ros.scale.fit_problem import Prior
 from depth_anything_ros.scale.kinds import log_depth
 from depth_anything_ros.scale.references import References
 from depth_anything_ros.scale.scale_state import ScaleState

@@ -12,7 +12,7 @@ import numpy as np
 from depth_anything_ros.images.gray import gray_at
 from depth_anything_ros.postprocessing.depth_products import DepthSettings
 from depth_anything_ros.processing.scale_measurements import ScaleMeasurements, SourceFrame
-from depth_anything_ros.scale.fit import Prior
+from depth_anything_ros.scale.fit_problem import Prior
 from depth_anything_ros.scale.kinds import KINDS
 from depth_anything_ros.scale.metric_scale import MOTION, NOTHING_ARRIVED, FrameScale, MetricScale
 from depth_anything_ros.scale.sensor_messages import seconds_of

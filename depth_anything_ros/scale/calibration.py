@@ -11,7 +11,8 @@ import numpy as np
 
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.transform import Transform
-from depth_anything_ros.scale.fit import Prior, Refusal, ScaleFit, fit, fit_samples
+from depth_anything_ros.scale.fit import Refusal, ScaleFit, fit, fit_samples
+from depth_anything_ros.scale.fit_problem import Prior
 from depth_anything_ros.scale.kinds import ScaleKind, log_depth, log_depth_gradient
 from depth_anything_ros.scale.references import References, references
 

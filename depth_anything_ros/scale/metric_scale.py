@@ -15,7 +15,8 @@ import numpy as np
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.transform import Transform
 from depth_anything_ros.postprocessing.meters import Scale
-from depth_anything_ros.scale.fit import Prior, Refusal, ScaleFit
+from depth_anything_ros.scale.fit import Refusal, ScaleFit
+from depth_anything_ros.scale.fit_problem import Prior
 from depth_anything_ros.scale.keyframe import CarriedView, DepthCarrier
 from depth_anything_ros.scale.kinds import ScaleKind, log_depth
 from depth_anything_ros.scale.references import References

@@ -14,7 +14,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from depth_anything_ros.scale.fit import Prior, Refusal, ScaleFit, fit, fit_samples
+from depth_anything_ros.scale.fit import Refusal, ScaleFit, fit, fit_samples
+from depth_anything_ros.scale.fit_problem import Prior
 from depth_anything_ros.scale.fusion import Measurement
 from depth_anything_ros.scale.kinds import ScaleKind, log_depth
 from depth_anything_ros.scale.references import References, sample

@@ -10,7 +10,8 @@ import pytest
 from scale_scenes import HEIGHT, WIDTH, A, B, observe, scene
 
 from depth_anything_ros.geometry.camera import Camera
-from depth_anything_ros.scale.fit import Prior, Refusal, ScaleFit, fit
+from depth_anything_ros.scale.fit import Refusal, ScaleFit, fit
+from depth_anything_ros.scale.fit_problem import Prior
 from depth_anything_ros.scale.ground import from_ground
 from depth_anything_ros.scale.kinds import KINDS
 from depth_anything_ros.scale.metric_scale import MetricScale

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scale_scenes import HEIGHT, WIDTH, A, B, observe, scene
 
-from depth_anything_ros.scale.fit import Prior, Refusal, ScaleFit, fit
+from depth_anything_ros.scale.fit import Refusal, ScaleFit, fit
+from depth_anything_ros.scale.fit_problem import Prior
 from depth_anything_ros.scale.kinds import KINDS
 from depth_anything_ros.scale.references import references, sample
 

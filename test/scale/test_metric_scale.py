@@ -12,7 +12,8 @@ from scale_scenes import HEIGHT, WIDTH, A, B, observe, scene
 
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.transform import Transform
-from depth_anything_ros.scale.fit import Prior, Refusal
+from depth_anything_ros.scale.fit import Refusal
+from depth_anything_ros.scale.fit_problem import Prior
 from depth_anything_ros.scale.kinds import KINDS, log_depth
 from depth_anything_ros.scale.metric_scale import Convert, MetricScale
 from depth_anything_ros.scale.references import References, references

@@ -13,7 +13,8 @@ from scale_scenes import HEIGHT, WIDTH, A, B, observe, scene
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.transform import Transform
 from depth_anything_ros.processing.measured_scale import MAX_SIGMA
-from depth_anything_ros.scale.fit import Prior, Refusal, ScaleFit
+from depth_anything_ros.scale.fit import Refusal, ScaleFit
+from depth_anything_ros.scale.fit_problem import Prior
 from depth_anything_ros.scale.kinds import KINDS, log_depth
 from depth_anything_ros.scale.references import References
 from depth_anything_ros.scale.sensor_points import from_depth_image

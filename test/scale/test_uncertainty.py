@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scale_scenes import HEIGHT, WIDTH, A, B, observe
 
-from depth_anything_ros.scale.fit import Prior, ScaleFit, fit
+from depth_anything_ros.scale.fit import ScaleFit, fit
+from depth_anything_ros.scale.fit_problem import Prior
 from depth_anything_ros.scale.kinds import KINDS, log_depth
 from depth_anything_ros.scale.scale_state import ScaleState
 from depth_anything_ros.scale.shape import LocalError, LocalField
