@@ -129,6 +129,7 @@ class BagRun:
             poses,
             lambda: topics.imu is not None,
             topics.depth_info or "camera_info",
+            {source: topic for topic, source in topics.sensors.items()},
         )
         handlers = {
             "depth_image": measurements.on_depth,

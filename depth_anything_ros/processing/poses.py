@@ -59,7 +59,7 @@ def interpolate(poses: list[tuple[float, Transform]], time: float) -> Transform:
     """Return the pose at a time, with constant velocities between two poses and shortly after the last one.
 
     Args:
-        poses: times in seconds and poses, in order of time; at least one.
+        poses: times in seconds and poses, in order of time without repetition (`with_pose`); at least one.
         time: seconds.
 
     Raises:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import insort
 from typing import Any
 
 from depth_anything_ros.geometry.frame_tree import FrameTree
 from depth_anything_ros.geometry.transform import Transform
-from depth_anything_ros.processing.poses import TransformError, interpolate, pose_of
+from depth_anything_ros.processing.poses import TransformError, interpolate, pose_of, with_pose
 from depth_anything_ros.processing.scale_measurements import SensorFrames
 from depth_anything_ros.scale.sensor_messages import FrameHeader, seconds_of
 
@@ -64,7 +63,7 @@ class RecordedOdometry:
         pose = pose_of(message)
         if pose is not None:
             self._child = message.child_frame_id
-            insort(self._poses, (seconds_of(message.header), pose), key=lambda item: item[0])
+            self._poses = with_pose(self._poses, seconds_of(message.header), pose)
 
     def pose(self, camera: Any) -> Transform:
         """Return the camera's pose; see `CameraPoses`."""

@@ -256,3 +256,21 @@ def test_camera_waiting_for_camera_info_blocks_no_other(rig, tmp_path, monkeypat
     info.header.stamp = alone.header.stamp
     left.publish_info(info)
     left.wait_for(RELATIVE, alone)
+
+
+def test_each_camera_has_its_own_sensors(graph, context, tmp_path):
+    """They are subscribed while that camera's depth is."""
+    model = write_constant_model(tmp_path / "model.onnx", np.full(SIZE, 2.0))
+    sources = {"scale__source": ["point_cloud", "motion"], "scale__odometry": "topic"}
+    node, _ = graph(model, (), cameras=["left", "right"], **sources)
+    client = Client((), context=context, namespace=f"{node.get_namespace()}/left")
+    client.listen("depth/image_rect")
+
+    def subscribed(camera: str) -> bool:
+        topics = ("scale/points", "scale/odometry")
+        return all(client.count_subscribers(f"{node.get_namespace()}/{camera}/{topic}") for topic in topics)
+
+    client.spin_until(lambda: subscribed("left"), "the sensors of the left camera")
+    assert not client.count_subscribers(f"{node.get_namespace()}/right/scale/points")
+    assert not client.count_subscribers(f"{node.get_namespace()}/right/scale/odometry")
+    client.destroy_node()
