@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect
+from bisect import bisect, insort
 from collections.abc import Iterator
 from typing import Any
+
+import numpy as np
 
 from depth_anything_ros.geometry.transform import Transform
 
@@ -17,13 +19,12 @@ class FrameTreeError(LookupError):
 
 
 class FrameTree:
-    """Transforms between frames. A moving frame has the transform that is nearest in time, without interpolation."""
+    """Transforms between frames. Those of a moving frame are interpolated."""
 
     def __init__(self) -> None:
         self._parents: dict[str, str] = {}
         self._static: dict[str, Transform] = {}
         self._moving: dict[str, list[tuple[float, Transform]]] = {}
-        self._is_sorted = True
 
     def add(self, message: Any, is_static: bool) -> None:
         """Add the transforms of a tf2_msgs/TFMessage. A quaternion of zero length is skipped.
@@ -46,8 +47,8 @@ class FrameTree:
             if is_static:
                 self._static[child] = transform
             else:
-                self._moving.setdefault(child, []).append((stamp.sec + 1e-9 * stamp.nanosec, transform))
-                self._is_sorted = False
+                history = self._moving.setdefault(child, [])
+                insort(history, (stamp.sec + 1e-9 * stamp.nanosec, transform), key=lambda item: item[0])
 
     def transform(self, source: str, target: str, time: float) -> Transform:
         """Return the transform from one frame to another.
@@ -92,12 +93,10 @@ class FrameTree:
     def _to_parent(self, frame: str, time: float) -> Transform:
         if frame in self._static:
             return self._static[frame]
-        if not self._is_sorted:
-            for one in self._moving.values():
-                one.sort(key=lambda item: item[0])
-            self._is_sorted = True
         history = self._moving[frame]
         place = bisect(history, time, key=lambda item: item[0])
+        if 0 < place < len(history) and history[place][0] - history[place - 1][0] <= MAX_GAP:
+            return _between(history[place - 1], history[place], time)
         nearest = min(history[max(place - 1, 0) : place + 1], key=lambda item: abs(item[0] - time))
         if abs(nearest[0] - time) > MAX_GAP:
             raise FrameTreeError(
@@ -105,6 +104,13 @@ class FrameTree:
                 "during all of the recording, or give --extrinsics"
             )
         return nearest[1]
+
+
+def _between(before: tuple[float, Transform], after: tuple[float, Transform], time: float) -> Transform:
+    """Return the transform at a time, with constant velocities between two."""
+    (start, first), (end, second) = before, after
+    rotations, translations = (first.inverse() @ second).fraction(np.array([(time - start) / (end - start)]))
+    return first @ Transform(rotations[0], translations[0])
 
 
 def _plain(frame: str) -> str:
