@@ -55,14 +55,24 @@ def choose_scale(parameters: StreamParameters, record: ModelRecord, sources: Seq
         record: describes the model.
         sources: sensors that tell the scale.
     """
-    if sources and not record.is_metric:
-        return ScaleChoice(None, "measured", f"depth is in meters, scaled by {' and '.join(sources)}")
+    choice = _choose(parameters, record, sources)
+    unused = []
+    if sources and record.is_metric:
+        unused.append(f"scale.source ({', '.join(sources)}) is not used, because {record.name} predicts meters")
+    if choice.state == "measured" and not (math.isnan(parameters.scale_a) and math.isnan(parameters.scale_b)):
+        unused.append("scale.a and scale.b are not used, because scale.source is set")
+    if choice.state != "measured" and parameters.points_max_sigma:
+        unused.append("points.max_sigma has no effect: only with sensors that tell the scale is the error known")
+    if not unused:
+        return choice
+    return replace(choice, text="; ".join([*unused, choice.text]), is_warning=True)
+
+
+def _choose(parameters: StreamParameters, record: ModelRecord, sources: Sequence[str]) -> ScaleChoice:
     if record.is_metric:
-        choice = _metric(parameters.scale_focal_correction, record)
-        if not sources:
-            return choice
-        unused = f"scale.source ({', '.join(sources)}) is not used, because {record.name} predicts meters"
-        return replace(choice, text=f"{unused}; {choice.text}", is_warning=True)
+        return _metric(parameters.scale_focal_correction, record)
+    if sources:
+        return ScaleChoice(None, "measured", f"depth is in meters, scaled by {' and '.join(sources)}")
     formula = FORMULAS[record.scale_model]
     a, b = parameters.scale_a, parameters.scale_b
     if record.scale_model == "depth_scale":  # this scale has no shift

@@ -341,3 +341,16 @@ def test_empty_cloud_is_told_from_a_damaged_one(graph, tmp_path: Path) -> None:
     client.spin_until(
         lambda: rig.scales and "point_cloud: it sees no surface" in rig.scales[-1].status[0].message, "the reason"
     )
+
+
+@pytest.mark.parametrize(
+    ("parameters", "text"),
+    [
+        ({"points__max_sigma": 0.2}, "points.max_sigma has no effect"),
+        ({"scale__source": ["range"], "scale__a": 1.0, "scale__b": 0.0}, "scale.a and scale.b are not used"),
+    ],
+)
+def test_parameters_without_effect_are_reported(graph, tmp_path: Path, parameters: dict, text: str) -> None:
+    model = write_constant_model(tmp_path / "model.onnx", relative(room()))
+    _, client = graph(model, (), **parameters)
+    client.wait_for_line(WARN, text)
