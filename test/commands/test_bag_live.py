@@ -89,6 +89,7 @@ def test_recording_gives_what_the_live_node_publishes(graph, tmp_path: Path) -> 
         ):
             message.header = image.header
             recorded[topic].append((received_at(image), as_recorded(message, KINDS[kind])))
+    client.spin_until(lambda: rig.scales[-1].header.stamp == image.header.stamp, "the last scale")
     put_bag(tmp_path / "in", recorded)
     parameters = tmp_path / "node.yaml"
     parameters.write_text(yaml.safe_dump({"/**/depth_node": {"ros__parameters": {**PARAMETERS, "rectified": False}}}))
