@@ -196,6 +196,9 @@ def test_set_scale_without_sensors_names_the_parameters(graph, tmp_path: Path) -
     response = node._on_set_scale(Trigger.Request(), Trigger.Response())
     assert not response.success
     assert "scale.a and scale.b" in response.message
+    node.trigger_deactivate()
+    node.trigger_cleanup()
+    assert "configure it" in node._on_set_scale(Trigger.Request(), Trigger.Response()).message
 
 
 def test_lost_scale_can_be_marked_instead_of_stopping_depth(graph, tmp_path: Path) -> None:

@@ -164,7 +164,9 @@ class CameraStream:
         """Keep the scale that sensors measure now; returns whether there is one, and a line that says so."""
         measured = self.processor.steps.measured
         if measured is None:
-            if self._estimator is not None and self._estimator.record.is_metric:
+            if self._estimator is None:
+                return False, "the node has no model yet: configure it"
+            if self._estimator.record.is_metric:
                 return False, "the model predicts meters, so there is no scale to keep"
             return False, "no sensor tells the scale: set the parameters scale.a and scale.b"
         return measured.fix()
