@@ -149,8 +149,7 @@ def deskew(points: np.ndarray, times: np.ndarray, motion: Transform, duration: f
     """
     if not duration > 0:
         raise ValueError(f"duration is {duration} s, must be positive")
-    rotations, translations = motion.fraction(np.asarray(times) / duration)
-    return np.einsum("nij,nj->ni", rotations, points) + translations
+    return motion.apply_fraction(np.asarray(times) / duration, points)
 
 
 def _occluded(pixels: np.ndarray, z: np.ndarray, camera: Camera) -> np.ndarray:

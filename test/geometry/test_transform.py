@@ -46,3 +46,13 @@ def test_matrix_and_zero_quaternion() -> None:
     assert np.allclose(Transform.from_matrix(matrix).apply(np.zeros(3)), [1, 2, 3])
     with pytest.raises(ValueError, match="no rotation"):
         Transform.from_quaternion([0, 0, 0, 0], [0, 0, 0])
+
+
+@pytest.mark.parametrize("quaternion", [[0, 0, 0, 1], [0.1, -0.2, 0.3, 0.9], [1e-9, 0, 0, 1]])
+def test_part_of_a_motion_moves_points_as_its_matrix_does(quaternion: list[float]) -> None:
+    motion = Transform.from_quaternion(quaternion, [1.0, -2.0, 0.5])
+    points, share = np.random.default_rng(0).standard_normal((20, 3)), np.linspace(-0.5, 1.5, 20)
+    rotations, translations = motion.fraction(share)
+    expected = np.einsum("nij,nj->ni", rotations, points) + translations
+    assert motion.apply_fraction(share, points) == pytest.approx(expected, abs=1e-12)
+    assert motion.apply_fraction(np.ones(20), points) == pytest.approx(motion.apply(points), abs=1e-8)
