@@ -125,8 +125,8 @@ class EvaluationSet:
 
 SCORED_SETS: dict[str, EvaluationSet] = {source.name: EvaluationSet(source) for source in EVALUATION_SETS}
 """The sets that open protocols score by default, if present."""
-_NAMED_SETS = {**SCORED_SETS, **{source.name: EvaluationSet(source) for source in SEQUENCES}}
-"""Those, and sets that an open protocol scores if they are named."""
+_SEQUENCES = {source.name: EvaluationSet(source) for source in SEQUENCES}
+"""Sets that an open protocol scores if they are named."""
 
 
 def find_sets(
@@ -208,7 +208,8 @@ def _own(name: str, root: Path, declared: Declaration | None) -> EvaluationSet:
 
 
 def _known(name: str, root: Path) -> EvaluationSet:
-    if name not in _NAMED_SETS:
+    declared = SCORED_SETS.get(name) or _SEQUENCES.get(name)
+    if declared is None:
         of = [other for other in protocol_names() if name in find_protocol(other).sets]
         hint = f"give --protocol {' or '.join(of)}" if of else "no protocol scores it yet"
         problem = (
@@ -219,7 +220,6 @@ def _known(name: str, root: Path) -> EvaluationSet:
         suggestion = "" if name in ALL_SETS else did_you_mean(name, SCORED_SETS)
         choices = f"; sets that can be evaluated are {', '.join(SCORED_SETS)}, and {RGBD}, a folder of your own"
         raise DataError(problem + (suggestion or choices))
-    declared = _NAMED_SETS[name]
     if not declared.is_present(root):
         is_package = isinstance(declared.source, MotorcycleSet)
         raise DataError(declared.source.empty_message(root) if is_package else f"{name} is not under --data {root}")
