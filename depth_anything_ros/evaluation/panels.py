@@ -40,6 +40,11 @@ class FirstFrame:
         if frame is self._frame:
             self._predictions.append((model.name, depth))
 
+    @property
+    def is_known(self) -> bool:
+        """Return whether a frame has been added."""
+        return self._frame is not None
+
     def picture(self) -> np.ndarray:
         """Return the comparison of the first frame, BGR uint8."""
         return comparison(self._frame, self._predictions, self._mask)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from depth_anything_ros.data.frame import DataError, LabeledImage
+from depth_anything_ros.data.pair_sets import PairedImage
 from depth_anything_ros.evaluation.protocol import SetRules
 from depth_anything_ros.runtime.errors import ModelError
 
@@ -72,7 +73,7 @@ def unsuitable(model: ScoredModel, rules: SetRules) -> str | None:
     return None
 
 
-def predict(model: ScoredModel, frame: LabeledImage, flip: bool = False) -> Prediction:
+def predict(model: ScoredModel, frame: LabeledImage | PairedImage, flip: bool = False) -> Prediction:
     """Return the prediction for a frame.
 
     Args:
@@ -89,16 +90,17 @@ def predict(model: ScoredModel, frame: LabeledImage, flip: bool = False) -> Pred
         mirrored = _output(model, np.ascontiguousarray(frame.image[:, ::-1]), frame)
         values = 0.5 * (values + mirrored[:, ::-1])
     seconds = time.perf_counter() - started
-    return Prediction(values, seconds, 1.0 if model.gain is None else model.gain(frame))
+    needs_lens = model.gain is not None and isinstance(frame, LabeledImage)
+    return Prediction(values, seconds, model.gain(frame) if needs_lens else 1.0)
 
 
-def _output(model: ScoredModel, image: np.ndarray, frame: LabeledImage) -> np.ndarray:
+def _output(model: ScoredModel, image: np.ndarray, frame: LabeledImage | PairedImage) -> np.ndarray:
     try:
         prediction = model.predict(image)
     except ModelError as error:
         raise DataError(f"{model.name} failed on {frame.name}: {error}") from error
-    if prediction.shape != frame.depth.shape:
-        raise DataError(f"{model.name} predicted {prediction.shape} for {frame.name}, expected {frame.depth.shape}")
+    if prediction.shape != image.shape[:2]:
+        raise DataError(f"{model.name} predicted {prediction.shape} for {frame.name}, expected {image.shape[:2]}")
     if not np.isfinite(prediction).all():
         raise DataError(f"{model.name} predicted values that are not finite for {frame.name}")
     return prediction

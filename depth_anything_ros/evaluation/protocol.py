@@ -15,6 +15,7 @@ import numpy as np
 
 from depth_anything_ros.data.frame import DataError, LabeledImage
 from depth_anything_ros.evaluation.crops import CROPS, INPUT_CROPS
+from depth_anything_ros.evaluation.sparse_patterns import check_pattern
 
 FARTHEST = "farthest"
 """The floor 1 / max(true depth) of each image, as in MoGe's evaluation."""
@@ -22,8 +23,9 @@ SPACES = ("inverse_depth", "depth", "log")
 METHODS = ("none", "median", "scale", "scale_and_shift")
 FITS = ("least_squares", "robust")
 TASKS = ("depth", "pairs", "video", "completion")
-AVERAGING = ("images", "sets")
-"""Means are over images, then over sets. Pixels of several images are never pooled."""
+AVERAGING = {"depth": ("images", "sets"), "video": ("images", "sets"), "completion": ("images", "sets")}
+AVERAGING["pairs"] = ("pairs", "sets")
+"""Means by task: over images, then over sets. Pixels of several images are never pooled."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Alignment:
         if self.method == "none":
             return "no alignment"
         fit = "" if self.method == "median" else f", {self.fit.replace('_', ' ')}"
-        return f"{self.method.replace('_', ' ')} in {self.space.replace('_', ' ')} for each image{fit}"
+        return f"{self.method.replace('_', ' ')} in {self.space.replace('_', ' ')}{fit}"
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,8 @@ class SetRules:
             _check_choice("crop", name, tuple(CROPS))
         if self.input_crop is not None:
             _check_choice("input_crop", self.input_crop, tuple(INPUT_CROPS))
+        for pattern in self.patterns:
+            check_pattern(pattern)
         if isinstance(self.floor, str):
             _check_choice("floor", self.floor, (FARTHEST, "a number"))
         elif not self.floor > 0:
@@ -212,11 +216,31 @@ class Protocol:
     def __post_init__(self) -> None:
         """Check the task. Raises `ValueError`."""
         _check_choice("task", self.task, TASKS)
+        everywhere = [*self.sets.values(), *([] if self.defaults is None else [self.defaults])]
+        if self.task == "video" and any(rules.alignment != Alignment() for rules in everywhere):
+            raise ValueError(f"a video is aligned by {Alignment()}, nothing else")
+        if self.task == "completion" and not all(rules.patterns for rules in everywhere):
+            raise ValueError("every set of a completion needs patterns")
 
     @property
     def is_open(self) -> bool:
         """Return whether it scores any set and any number of frames."""
         return self.defaults is not None
+
+    def alignment_of(self, set_name: str) -> str:
+        """Return how predictions on a set become meters, in words. Raises `DataError` as `rules`."""
+        rules = self.rules(set_name)
+        if self.task == "pairs":
+            return "no alignment"
+        if self.task == "completion":
+            return "robust fit and local correction to sparse points"
+        unit = "sequence" if self.task == "video" else "image"
+        floor = "1 / max(true depth)" if rules.floor == FARTHEST else f"{rules.floor:g} / m"
+        return (
+            str(rules.alignment)
+            if rules.alignment.method == "none"
+            else f"{rules.alignment} for each {unit}, floor {floor}"
+        )
 
     def rules(self, set_name: str) -> SetRules:
         """Return the rules of a set. Raises `DataError` if the protocol does not score it."""

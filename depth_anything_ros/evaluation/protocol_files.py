@@ -51,8 +51,9 @@ def read_protocol(path: Path) -> Protocol:
         raise ProtocolError(f"{path}: cannot be read: {error}") from error
     keys = ("title", "task", "averaging", "defaults", "other_sets", "sets", "published")
     values = _mapping(path, "the file", values, keys)
-    if tuple(values.get("averaging", AVERAGING)) != AVERAGING:
-        raise ProtocolError(f"{path}: averaging is {values['averaging']}, must be {list(AVERAGING)}; never over pixels")
+    averaging = AVERAGING.get(values.get("task", "depth"), ("images", "sets"))
+    if tuple(values.get("averaging", averaging)) != averaging:
+        raise ProtocolError(f"{path}: averaging is {values['averaging']}, must be {list(averaging)}; never over pixels")
     defaults = _mapping(path, "defaults", values.get("defaults") or {}, _keys(SetRules))
     listed = values.get("sets") or {}
     if not isinstance(listed, Mapping):

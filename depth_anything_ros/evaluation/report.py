@@ -32,7 +32,7 @@ def text_report(results: Sequence[SetResult], protocol: Protocol) -> str:
     parts = []
     for result in results:
         left_out = f", {len(result.left_out)} left out" if result.left_out else ""
-        heading = f"{result.name}: {result.frames} of {result.available} frames{left_out}; {result.terms}"
+        heading = f"{result.title}: {result.frames} of {result.available} frames{left_out}; {result.terms}"
         parts.append(
             _text_table(
                 heading,
@@ -47,11 +47,22 @@ def text_report(results: Sequence[SetResult], protocol: Protocol) -> str:
             (title, scores, mean_interval(results, title), None) for title, scores in mean_over_sets(results).items()
         ]
         parts.append(_text_table(f"mean over {len(results)} sets, each counting once", rows))
+    parts.extend(_temporal(results))
     parts.extend(comparisons(results))
     parts.extend(difference_in_words(*pair) for pair in model_pairs(results))
     parts.extend(verdicts(results, protocol))
     parts.extend(filter(None, [robot_markdown(results)]))
     return "\n\n".join(parts)
+
+
+def _temporal(results: Sequence[SetResult]) -> list[str]:
+    """Return the temporal alignment error of each row that has one."""
+    return [
+        f"{row_title(row.model, row.aligned)} on {result.title}: temporal alignment error {row.tae:.2f} %"
+        for result in results
+        for row in result.rows
+        if row.tae is not None
+    ]
 
 
 def _text_table(heading: str, rows: Sequence[tuple[str, Measures, Interval | None, float | None]]) -> str:
@@ -84,14 +95,16 @@ def markdown_report(results: Sequence[SetResult], protocol: Protocol) -> str:
     lines = [f"| {' / '.join(arrows)} | frames | {' | '.join(titles)} |", "|---|---|" + "---|" * len(titles)]
     for result in results:
         cells = _markdown_cells([result.row(title).scores for title in titles])
-        lines.append(f"| {result.name} | {result.frames} | {' | '.join(cells)} |")
+        lines.append(f"| {result.title} | {result.frames} | {' | '.join(cells)} |")
     if len(results) > 1:
         means = mean_over_sets(results)
         lines.append(
             f"| **mean over the sets** | | {' | '.join(_markdown_cells([means[title] for title in titles]))} |"
         )
     text = "\n".join(lines) + "\n"
-    sentences = [difference_in_words(*pair) for pair in model_pairs(results)] + verdicts(results, protocol)
+    sentences = (
+        _temporal(results) + [difference_in_words(*pair) for pair in model_pairs(results)] + verdicts(results, protocol)
+    )
     parts = [text, *published_markdown(results, protocol), "\n".join(f"- {line}" for line in sentences)]
     parts.extend(["", robot_markdown(results)])
     return "\n".join(part for part in parts if part.strip()).rstrip("\n") + "\n"
@@ -124,15 +137,13 @@ def json_report(results: Sequence[SetResult], protocol: Protocol, models: dict[s
     return {
         "protocol": protocol.name,
         "title": protocol.title,
-        "alignment": "; ".join(
-            dict.fromkeys(f"{rules.alignment}, floor {rules.floor}" for rules in map(protocol.rules, names_of(results)))
-        ),
+        "alignment": "; ".join(dict.fromkeys(protocol.alignment_of(result.name) for result in results)),
         "bootstrap": {"samples": SAMPLES, "level": LEVEL, "seed": SEED},
         "measures": _json_measures(results),
         "models": models,
         "sets": [
             {
-                "name": result.name,
+                "name": result.title,
                 "terms": result.terms,
                 "frames": result.frames,
                 "available": result.available,
@@ -162,11 +173,6 @@ def _json_measures(results: Sequence[SetResult]) -> list[dict[str, Any]]:
     ]
 
 
-def names_of(results: Sequence[SetResult]) -> list[str]:
-    """Return the names of the sets."""
-    return [result.name for result in results]
-
-
 def _json_pair(better: str, other: str, scores: Measures, difference: Difference, sets: int) -> dict[str, Any]:
     return {
         "better": better,
@@ -190,5 +196,6 @@ def _json_row(row: Row) -> dict[str, Any]:
         "milliseconds": row.milliseconds,
         "uncorrected": row.uncorrected,
         **({} if row.robot is None else {"for_robots": robot_values(row)}),
+        **({"sequences": row.sequences} if row.sequences else {}),
         "images": {name: asdict(scores) for name, scores in row.images.items()},
     }

@@ -27,6 +27,7 @@ class Row:
         seconds: the time of each prediction.
         uncorrected: images of unknown lens whose meters need a correction for it.
         robot: what a robot needs to know, if requested.
+        sequences: scale, shift and temporal alignment error of each sequence of a video.
     """
 
     model: str
@@ -36,6 +37,7 @@ class Row:
     seconds: list[float] = field(default_factory=list)
     uncorrected: list[str] = field(default_factory=list)
     robot: RobotReport | None = None
+    sequences: dict[str, dict[str, float | None]] = field(default_factory=dict)
 
     def add(self, frame: str, scores: Measures, seconds: float, is_uncorrected: bool = False) -> None:
         """Add the result on one frame.
@@ -62,6 +64,12 @@ class Row:
         return np.array([getattr(scores, name) for scores in self.images.values()], dtype=np.float64)
 
     @property
+    def tae(self) -> float | None:
+        """Return the mean temporal alignment error over the sequences in percent, None if there is none."""
+        errors = [values["tae_percent"] for values in self.sequences.values() if values["tae_percent"] is not None]
+        return statistics.fmean(errors) if errors else None
+
+    @property
     def milliseconds_95(self) -> float:
         """Return the time that 95 % of the predictions stay below."""
         return 1000 * float(np.percentile(self.seconds, 95))
@@ -83,6 +91,7 @@ class SetResult:
         available: the number of frames in the set.
         rows: one row per model, two for a metric model.
         left_out: frames and files that could not be scored, each with the reason.
+        variant: what distinguishes several results of one set, such as the pattern of a completion.
     """
 
     name: str
@@ -91,6 +100,12 @@ class SetResult:
     available: int
     rows: list[Row]
     left_out: Sequence[str] = ()
+    variant: str = ""
+
+    @property
+    def title(self) -> str:
+        """Return the name in tables."""
+        return f"{self.name}, {self.variant}" if self.variant else self.name
 
     def row(self, title: str) -> Row | None:
         """Return the row with a title, None if there is none."""

@@ -33,7 +33,7 @@ def _of_set(result: SetResult) -> list[str]:
         return []
     first = rows[0][1]
     lines = [
-        f"### {result.name}",
+        f"### {result.title}",
         "",
         f"Voxels of {100 * first['voxel']:g} cm, occupied by {first['min_points']} or more points.",
         "",

@@ -16,9 +16,11 @@ from depth_anything_ros.data.check import evenly_spaced
 from depth_anything_ros.data.frame import DataError, LabeledImage, skip_reason
 from depth_anything_ros.data.name_summary import NameSummary
 from depth_anything_ros.evaluation.baselines import BASELINES
+from depth_anything_ros.evaluation.completion import score_completion
 from depth_anything_ros.evaluation.metrics import Measures
 from depth_anything_ros.evaluation.obstacles import ObstacleOptions
 from depth_anything_ros.evaluation.page import Gallery, html_page
+from depth_anything_ros.evaluation.pairs import score_pairs
 from depth_anything_ros.evaluation.panels import FirstFrame
 from depth_anything_ros.evaluation.predictions import ScoredModel, unsuitable
 from depth_anything_ros.evaluation.protocol import Protocol, SetRules
@@ -26,7 +28,8 @@ from depth_anything_ros.evaluation.protocol_files import check_options, find_pro
 from depth_anything_ros.evaluation.report import json_report, markdown_report, text_report
 from depth_anything_ros.evaluation.results import Row, SetResult, main_values, mean_over_sets
 from depth_anything_ros.evaluation.scored_sets import EvaluationSet
-from depth_anything_ros.evaluation.scoring import score_models
+from depth_anything_ros.evaluation.scoring import OnLeftOut, OnPrediction, score_models
+from depth_anything_ros.evaluation.video import score_video
 from depth_anything_ros.postprocessing.meters import focal_gain
 from depth_anything_ros.runtime.estimator import Estimator
 from depth_anything_ros.system.atomic_file import atomic_write
@@ -164,7 +167,7 @@ def evaluate_models(
         try:
             rules = protocol.rules(declared.name)
             suitable = _suitable(scored, rules, refused)
-            results.append(_evaluate_set(declared, root, suitable, rules, options, gallery))
+            results.extend(_evaluate_set(declared, root, suitable, rules, options, gallery))
         except (DataError, OSError, ImportError) as error:  # other sets can still be scored
             refused.append(f"{declared.name}: {error}")
     refused = list(dict.fromkeys(refused))
@@ -208,7 +211,7 @@ def _evaluate_set(
     rules: SetRules,
     options: EvaluationOptions,
     gallery: Gallery,
-) -> SetResult:
+) -> list[SetResult]:
     """Score the models on one set, and draw its first frame if requested. Raises `DataError` if no frame is left."""
     names, unpaired = declared.frame_names(root), declared.unpaired(root)
     missing = declared.missing(root, names)
@@ -223,19 +226,43 @@ def _evaluate_set(
 
     frames = _frames(declared, root, options.progress(chosen, declared.name), refused)
     try:
-        rows = score_models(models, frames, rules, on_prediction, refused.append, options.workers, options.robot)
+        variants = _score(models, frames, rules, on_prediction, refused.append, options)
     except ValueError as error:
         if len(refused) < len(chosen):
             raise
         raise DataError(f"none of {len(chosen)} frames can be scored, see above") from error
     finally:
         _warn_left_out(refused, options.warn)
-    _warn_uncorrected(rows, declared.name, options.warn)
-    if options.pictures:
+    for rows in variants.values():
+        _warn_uncorrected(rows, declared.name, options.warn)
+    if options.pictures and first.is_known:
         _, encoded = cv2.imencode(".png", first.picture())
         atomic_write(options.pictures / f"{declared.name}.png", encoded.tobytes())
-    scored = len(chosen) - len(refused)
-    return SetResult(declared.name, declared.terms, scored, len(names), rows, [*missing, *unpaired, *refused])
+    scored, left_out = len(chosen) - len(refused), [*missing, *unpaired, *refused]
+    return [
+        SetResult(declared.name, declared.terms, scored, len(names), rows, () if number else left_out, variant)
+        for number, (variant, rows) in enumerate(variants.items())
+    ]
+
+
+def _score(
+    models: Sequence[ScoredModel],
+    frames: Iterable[LabeledImage],
+    rules: SetRules,
+    on_prediction: OnPrediction,
+    on_left_out: OnLeftOut,
+    options: EvaluationOptions,
+) -> dict[str, list[Row]]:
+    """Return the rows of a set by variant, "" if there is one. Raises `ValueError` if no frame is left."""
+    task = find_protocol(options.protocol).task
+    if task == "pairs":
+        return {"": score_pairs(models, frames, rules, on_left_out)}
+    if task == "video":
+        return {"": score_video(models, frames, rules, on_prediction, on_left_out, options.robot)}
+    if task == "completion":
+        return score_completion(models, frames, rules, on_prediction, on_left_out, options.workers)
+    rows = score_models(models, frames, rules, on_prediction, on_left_out, options.workers, options.robot)
+    return {"": rows}
 
 
 def _warn_uncorrected(rows: Sequence[Row], set_name: str, warn: Callable[[str], None]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from depth_anything_ros.data.depth_set import DepthSet
 from depth_anything_ros.data.evaluation_sets import EVALUATION_SETS, MotorcycleSet
 from depth_anything_ros.data.frame import DataError, LabeledImage, read_bytes
+from depth_anything_ros.data.pair_sets import PAIR_SETS, PairedImage, PairSet
 from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.rgbd_declaration import FILE, Declaration
 from depth_anything_ros.data.sequence_sets import SEQUENCES
@@ -34,7 +35,7 @@ class EvaluationSet:
         split: the frames.
     """
 
-    source: DepthSet
+    source: DepthSet | PairSet
     place: str | None = None
     split: Split = field(default_factory=Split)
 
@@ -110,7 +111,7 @@ class EvaluationSet:
         """Return the files that belong to no frame although they should, each with the reason."""
         return self.source.unpaired(self.folder(root))
 
-    def read(self, root: Path, frame_name: str) -> LabeledImage:
+    def read(self, root: Path, frame_name: str) -> LabeledImage | PairedImage:
         """Read one frame.
 
         Args:
@@ -127,6 +128,7 @@ SCORED_SETS: dict[str, EvaluationSet] = {source.name: EvaluationSet(source) for 
 """The sets that open protocols score by default, if present."""
 _SEQUENCES = {source.name: EvaluationSet(source) for source in SEQUENCES}
 """Sets that an open protocol scores if they are named."""
+_PAIRS = {declared.name: declared for declared in PAIR_SETS}
 
 
 def find_sets(
@@ -164,8 +166,8 @@ def _of_protocol(root: Path, names: Sequence[str] | None, protocol: Protocol) ->
     found = []
     for name in protocol.sets if names is None else names:
         split = protocol.rules(name).split
-        source = ALL_SETS.get(name)
-        if not isinstance(source, DepthSet):
+        source = _PAIRS.get(name) or ALL_SETS.get(name)
+        if not isinstance(source, (DepthSet, PairSet)):
             if names is None and not (root / name).is_dir():
                 continue
             raise DataError(f"protocol {protocol.name} scores {name}, which this release cannot read yet")

@@ -82,7 +82,7 @@ def score_models(
     is_aligned = rules.alignment.method != "none"
     aligned = [_row(model, True, robot) if is_aligned else None for model in models]
     metric = [_row(model, False, robot) if has_meters(model) else None for model in models]
-    predicted = _predictions(models, frames, rules, on_left_out)
+    predicted = predicted_frames(models, frames, rules, on_left_out)
 
     def score(item: _Predicted) -> list[FrameScores]:
         frame, mask, predictions = item
@@ -118,13 +118,23 @@ def _row(model: ScoredModel, aligned: bool, robot: ObstacleOptions | None) -> Ro
 _Predicted = tuple[LabeledImage, np.ndarray, "list[Prediction]"]
 
 
-def _predictions(
+def predicted_frames(
     models: Sequence[ScoredModel],
     frames: Iterable[LabeledImage],
     rules: SetRules,
     on_left_out: OnLeftOut | None,
 ) -> Iterator[_Predicted]:
-    """Yield frames with the mask of the scored pixels and the predictions of all models."""
+    """Yield frames with the mask of the scored pixels and the predictions of all models, at the scored size.
+
+    Args:
+        models: the models.
+        frames: frames with known depth.
+        rules: crops, limits, size and flip.
+        on_left_out: called for each frame without a pixel to score or a prediction; None to raise.
+
+    Raises:
+        DataError: a frame cannot be scored and there is no ``on_left_out``.
+    """
     for original in frames:
         try:
             frame = rules.input_of(original)

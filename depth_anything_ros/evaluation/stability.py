@@ -95,15 +95,15 @@ def flicker(first: TimedDepth, second: TimedDepth) -> float | None:
         if not both.any():
             return None
         return 100 * float(np.median(np.abs(np.log(second.predicted[both]) - np.log(first.predicted[both]))))
-    rows, columns, target_rows, target_columns, moved = _moved(first, first.true, second)
-    seen = second.true[target_rows, target_columns]
+    origin, pixels, moved = _moved(first, first.true, second)
+    seen = second.true.reshape(-1)[pixels]
     with np.errstate(invalid="ignore"):
-        static = second.known[target_rows, target_columns] & (np.abs(moved - seen) <= STATIC * moved)
-    static &= first.known[rows, columns]
+        static = second.known.reshape(-1)[pixels] & (np.abs(moved - seen) <= STATIC * moved)
     if not static.any():
         return None
-    before = np.log(first.predicted[rows, columns][static] / first.true[rows, columns][static])
-    after = np.log(second.predicted[target_rows, target_columns][static] / seen[static])
+    origin, pixels = origin[static], pixels[static]
+    before = np.log(first.predicted.reshape(-1)[origin] / first.true.reshape(-1)[origin])
+    after = np.log(second.predicted.reshape(-1)[pixels] / seen[static])
     return 100 * float(np.sqrt(np.mean((after - before).astype(np.float64) ** 2)))
 
 
@@ -128,9 +128,10 @@ def temporal_alignment_error(first: TimedDepth, second: TimedDepth) -> float | N
 
 
 def _one_way(source: TimedDepth, target: TimedDepth) -> float | None:
-    _, _, rows, columns, moved = _moved(source, source.predicted, target)
-    nearest = np.full(target.predicted.shape, np.inf)
-    np.minimum.at(nearest, (rows, columns), moved)
+    _, pixels, moved = _moved(source, source.predicted, target)
+    nearest = np.full(target.predicted.size, np.inf)
+    np.minimum.at(nearest, pixels, moved)
+    nearest = nearest.reshape(target.predicted.shape)
     both = np.isfinite(nearest) & target.known
     if not both.any():
         return None
@@ -138,15 +139,20 @@ def _one_way(source: TimedDepth, target: TimedDepth) -> float | None:
 
 
 def _moved(source: TimedDepth, depth: np.ndarray, target: TimedDepth) -> tuple[np.ndarray, ...]:
-    """Return the pixels of the source that the target sees: rows, columns, those in the target, and depth there."""
-    rows, columns = np.nonzero(source.known & np.isfinite(depth) & (depth > 0))
-    points = source.camera.back_project(np.stack([columns, rows], axis=1), depth[rows, columns])
+    """Return the pixels of the source that the target sees: flat index there, flat index in the target, and depth."""
+    (x, y), camera = source.camera.rays(), target.camera
     to_target = np.linalg.inv(target.pose) @ source.pose
-    points = points @ to_target[:3, :3].T + to_target[:3, 3]
-    ahead = points[:, 2] > 1e-6
-    rows, columns, points = rows[ahead], columns[ahead], points[ahead]
-    pixels = np.rint(target.camera.project(points))
-    size = target.camera.width, target.camera.height
-    inside = ((pixels >= 0) & (pixels < size)).all(axis=1)
-    u, v = pixels[inside].astype(np.int64).T
-    return rows[inside], columns[inside], v, u, points[inside, 2]
+    planes = []
+    for row in to_target[:3]:  # of the point Z * (x, y, 1)
+        ray = (row[0] * x.astype(np.float64))[np.newaxis] + (row[1] * y.astype(np.float64) + row[2])[:, np.newaxis]
+        ray *= depth
+        ray += row[3]
+        planes.append(ray)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        u = np.rint(camera.fx * planes[0] / planes[2] + camera.cx)
+        v = np.rint(camera.fy * planes[1] / planes[2] + camera.cy)
+        seen = source.known & np.isfinite(depth) & (depth > 0) & (planes[2] > 1e-6)
+        seen &= (u >= 0) & (u < camera.width) & (v >= 0) & (v < camera.height)
+    origin = np.flatnonzero(seen)
+    pixels = v.reshape(-1)[origin].astype(np.int64) * camera.width + u.reshape(-1)[origin].astype(np.int64)
+    return origin, pixels, planes[2].reshape(-1)[origin]
