@@ -23,6 +23,7 @@ from depth_anything_ros.processing.outputs import SCALE, TOPICS
 from depth_anything_ros.processing.parameters import ModelParameters, StreamParameters
 from depth_anything_ros.processing.recorded_camera import RecordedCamera
 from depth_anything_ros.processing.scale_parameters import ScaleMeasuring
+from depth_anything_ros.system.malloc import keep_freed_memory
 from depth_anything_ros.system.signals import signal_handlers
 
 NAMES = (*TOPICS, SCALE)
@@ -111,6 +112,7 @@ class _Setup:
 def run(args: argparse.Namespace) -> int:
     """Write the bag. Return 1 if a message could not be used, 130 if it was interrupted, else 0."""
     check_output(args.output, args.overwrite)
+    keep_freed_memory()
     setup = _setup(args)
     with open_bag(args.bag) as reader:
         topics = choose_bag_topics(str(args.bag), reader, args, setup.measuring)

@@ -17,18 +17,23 @@ from depth_anything_ros.data.bag_output import BagOutput
 from depth_anything_ros.geometry.frame_tree import FrameTree
 from depth_anything_ros.processing.frame_settings import FrameSettings
 from depth_anything_ros.processing.outputs import SCALE, TOPICS
-from depth_anything_ros.processing.recorded_camera import FrameOutputs, RecordedCamera
+from depth_anything_ros.processing.recorded_camera import RecordedCamera
 from depth_anything_ros.processing.recorded_messages import KINDS, MessageWriter, as_ros2_info
 from depth_anything_ros.processing.recorded_sensors import RecordedFrames, RecordedOdometry, TreePoses
 from depth_anything_ros.processing.scale_measurements import CameraPoses, ScaleMeasurements
 from depth_anything_ros.processing.scale_parameters import ScaleMeasuring
 from depth_anything_ros.runtime.errors import ModelError
+from depth_anything_ros.system.background import CallLater, ReadAhead
 from depth_anything_ros.system.progress import progress_bar
 
 LOOKAHEAD = 100_000_000
 """Nanoseconds after an image whose messages are read before it is computed: as far as a measurement may be away."""
 MAX_WAITING = 1 << 29
 """Most bytes of messages that wait; more are not looked ahead."""
+READ_AHEAD = 16
+"""Messages that are read while an image is computed."""
+WRITTEN_LATER = 16
+"""Messages that are written while an image is computed."""
 MAX_NAMED = 3
 """Most skipped messages of a topic that are named; the others are counted."""
 
@@ -182,12 +187,14 @@ class BagRun:
         for topic, reason in (copier.uncopied if copier is not None else {}).items():
             outcome.reasons[topic] = [f"not copied: {reason}"]
         self._take_static(outcome)
-        with progress_bar("computing", "images", self._topics.images, quiet=not sys.stderr.isatty()) as bar:
+        bar = progress_bar("computing", "images", self._topics.images, quiet=not sys.stderr.isatty())
+        with bar, CallLater(WRITTEN_LATER) as later:
             for connection, time, content, image in self._ordered(outcome, copies):
                 if copier is not None:
-                    self._copy(copier, connection, time, content, outcome)
+                    later.call(self._copy, copier, connection, time, content, outcome)
                 if image is not None:
-                    self._compute(image, time, output, outcome)
+                    for topic, serialized in self._compute(image, time, outcome):
+                        later.call(output.write, self._prefix + topic, time, serialized)
                     bar.update(1)
         for note in self._camera.notes:
             print(note, file=sys.stderr)
@@ -208,15 +215,16 @@ class BagRun:
         """
         waiting: deque[tuple[Any, int, bytes, Any]] = deque()
         size = 0
-        for connection, time, content in self._read(outcome, copies):
-            image = self._handle(connection, time, content, outcome)
-            if image is None and not copies:
-                continue
-            waiting.append((connection, time, content, image))
-            size += len(content)
-            while waiting and (time - waiting[0][1] >= LOOKAHEAD or size > MAX_WAITING):
-                size -= len(waiting[0][2])
-                yield waiting.popleft()
+        with ReadAhead(self._read(outcome, copies), READ_AHEAD) as messages:
+            for connection, time, content in messages:
+                image = self._handle(connection, time, content, outcome)
+                if image is None and not copies:
+                    continue
+                waiting.append((connection, time, content, image))
+                size += len(content)
+                while waiting and (time - waiting[0][1] >= LOOKAHEAD or size > MAX_WAITING):
+                    size -= len(waiting[0][2])
+                    yield waiting.popleft()
         while waiting and not self._is_stopped:
             yield waiting.popleft()
         outcome.is_interrupted = self._is_stopped
@@ -260,18 +268,15 @@ class BagRun:
         except Exception as error:  # rosbags raises errors of any kind for damaged messages
             outcome.skip(connection.topic, time, f"not copied: {error}")
 
-    def _compute(self, image: Any, time: int, output: BagOutput, outcome: Outcome) -> None:
+    def _compute(self, image: Any, time: int, outcome: Outcome) -> Iterator[tuple[str, memoryview]]:
+        """Yield topic and bytes of the messages of an image."""
         try:
             frame = self._camera.process(image)
         except (ValueError, ModelError) as error:
             outcome.failed += 1
             outcome.skip(self._topics.image, time, error)
             return
-        self._write(frame, time, output)
+        yield from self._messages.serialized(frame)
         outcome.done += 1
         if frame.problem:
             outcome.incomplete[frame.problem] = outcome.incomplete.get(frame.problem, 0) + 1
-
-    def _write(self, frame: FrameOutputs, time: int, output: BagOutput) -> None:
-        for topic, content in self._messages.serialized(frame):
-            output.write(self._prefix + topic, time, content)
