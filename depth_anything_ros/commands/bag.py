@@ -17,7 +17,7 @@ from depth_anything_ros.commands.bag_parameters import parameter_values, parse_p
 from depth_anything_ros.commands.bag_run import BagRun, Outcome
 from depth_anything_ros.commands.bag_topics import SOURCE_OPTIONS, choose_bag_topics
 from depth_anything_ros.data.bag_output import BagOutput, check_output
-from depth_anything_ros.data.bags import open_bag
+from depth_anything_ros.data.bags import bag_reader
 from depth_anything_ros.processing.frame_settings import FrameSettings, choose_settings
 from depth_anything_ros.processing.outputs import SCALE, TOPICS
 from depth_anything_ros.processing.parameters import ModelParameters, StreamParameters
@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
     check_output(args.output, args.overwrite)
     keep_freed_memory()
     setup = _setup(args)
-    with open_bag(args.bag) as reader:
+    with bag_reader(args.bag) as reader:
         topics = choose_bag_topics(str(args.bag), reader, args, setup.measuring)
         for note in topics.notes:
             print(note, file=sys.stderr)

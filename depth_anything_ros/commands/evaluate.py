@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import cv2
 
@@ -12,14 +13,16 @@ from depth_anything_ros.api.evaluate import open_models
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
+from depth_anything_ros.commands.bag_truth_arguments import add_bag_arguments, check_no_bag_options, truth_of
 from depth_anything_ros.commands.rgbd_arguments import add_rgbd_arguments, declaration_of
 from depth_anything_ros.data.overwriting import refuse_files_of
 from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.rgbd_declaration import FILE, Declaration
 from depth_anything_ros.evaluation.obstacles import HeightBand, ObstacleOptions
+from depth_anything_ros.evaluation.protocol import Protocol
 from depth_anything_ros.evaluation.protocol_files import check_options, find_protocol
 from depth_anything_ros.evaluation.run import PROTOCOLS, EvaluationOptions, evaluate_models
-from depth_anything_ros.evaluation.scored_sets import RGBD, SCORED_SETS, find_sets
+from depth_anything_ros.evaluation.scored_sets import RGBD, SCORED_SETS, EvaluationSet, bag_sets, find_sets
 from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.progress import track
 
@@ -40,10 +43,14 @@ NYUv2 to the Eigen crop and 10 m, as papers do. For other sets both are the same
 papers, with their own sets, frames, alignment and published numbers: {", ".join(PROTOCOLS[2:])}. What they fix
 cannot be changed by an option (docs/evaluation.md).
 
+A bag is scored against a depth camera or a lidar in it, image by image: `evaluate BAG`. Topics are found by type; if
+several fit, the error lists them (--image, --truth). camera_info and TF come from the bag (docs/bags.md).
+
 A frame without depth and a damaged frame are skipped and reported. The exit status is then 1.
 
 examples:
   depth_anything_ros evaluate --data sets --model tiny --model fastdepth.onnx:fastdepth.json --json scores.json
+  depth_anything_ros evaluate drive.mcap --truth /lidar/points --model tiny --html drive.html
   depth_anything_ros evaluate --data my_camera --sets rgbd --depth-scale 0.001 --camera 615,615,320,240
 """
 
@@ -52,7 +59,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
-    parser.add_argument("--data", type=parse.path, required=True, metavar="DIR", help="folder that contains the sets")
+    parser.add_argument("bags", nargs="*", type=parse.path, metavar="BAG", help="ROS 2 or ROS 1 bags, see below")
+    parser.add_argument("--data", type=parse.path, metavar="DIR", help="folder that contains the sets")
     parser.add_argument(
         "--model",
         action="append",
@@ -103,6 +111,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_backend_arguments(parser, record=False)
     add_rgbd_arguments(parser)
     parser.set_defaults(precision="fp32")  # scores must not depend on the processor
+    add_bag_arguments(parser)
     parser.add_argument("--json", type=parse.output_file, metavar="FILE", help="write all scores, image by image")
     parser.add_argument(
         "--markdown",
@@ -130,13 +139,13 @@ def run(args: argparse.Namespace) -> int:
     declaration, protocol = declaration_of(args), find_protocol(args.protocol)
     own = None if declaration == Declaration() else declaration
     check_options(protocol, {"--limit": args.limit or None, "options such as --depth-scale": own})
-    sets = find_sets(args.data, args.sets, declaration, protocol)
+    sets, args.data = _sets(args, declaration, protocol)
     for declared in sets:
         refuse_files_of(declared.source, declared.folder(args.data), [args.json, args.markdown, args.html])
     if declaration != Declaration() and not any(isinstance(declared.source, RgbdSet) for declared in sets):
         raise CommandError(f"options such as --depth-scale are for your own images: also give --sets {RGBD}")
     absent = set(SCORED_SETS) - {declared.name for declared in sets}
-    if absent and args.sets is None and protocol.is_open:
+    if absent and args.sets is None and not args.bags and protocol.is_open:
         print(f"not found, so skipped: {', '.join(sorted(absent))}", file=sys.stderr)
     if args.threads:
         cv2.setNumThreads(args.threads)
@@ -165,6 +174,20 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         atomic_write(args.json, evaluation.to_json().encode())
     return int(bool(evaluation.left_out))
+
+
+def _sets(args: argparse.Namespace, declaration: Declaration, protocol: Protocol) -> tuple[list[EvaluationSet], Path]:
+    """Return the sets, and the folder that contains them."""
+    if not args.bags:
+        if args.data is None:
+            raise CommandError("give bags, or --data DIR for sets", 2)
+        check_no_bag_options(args)
+        return find_sets(args.data, args.sets, declaration, protocol), args.data
+    if args.data is not None or args.sets is not None:
+        raise CommandError("bags and --data cannot be scored in one run: leave one out", 2)
+    if not protocol.is_open:
+        raise CommandError(f"--protocol {protocol.name} fixes its sets: leave the bags out", 2)
+    return bag_sets(args.bags, truth_of(args)), Path()
 
 
 def _obstacles(args: argparse.Namespace) -> ObstacleOptions | None:

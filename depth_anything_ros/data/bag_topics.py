@@ -252,6 +252,32 @@ def guess_sources(index: dict[str, TopicIndex], image: str) -> dict[str, str]:
     return chosen
 
 
+def guess_truth(name: str, index: dict[str, TopicIndex], image: str) -> str:
+    """Return the topic with the true depth: the only depth image that is aligned, else the only depth image or cloud.
+
+    Args:
+        name: of the recording, for errors.
+        index: of the recording.
+        image: topic of the pictures.
+
+    Raises:
+        DataError: there is none, or there are several.
+    """
+    kinds = IMAGE, SOURCES["point_cloud"][1]
+    topics = [
+        topic
+        for topic, one in index.items()
+        if one.kind in kinds and topic != image and _OWN not in topic and (one.kind != IMAGE or _is_depth(topic, one))
+    ]
+    aligned = [topic for topic in topics if "aligned" in topic]
+    candidates = aligned if len(aligned) == 1 else topics
+    if not candidates:
+        raise DataError(f"{name} has no true depth: no depth image and no point cloud; its topics are {_listed(index)}")
+    if len(candidates) > 1:
+        raise DataError(f"{name} has several topics with true depth: choose one with --truth ({_listed(candidates)})")
+    return candidates[0]
+
+
 def _is_depth(topic: str, one: TopicIndex) -> bool:
     is_depth = not is_compressed(one.first) and one.first.encoding in _DEPTH_ENCODINGS
     return is_depth and skip_reason(topic, one.first) is not None

@@ -159,31 +159,61 @@ class BagSet(ImageSet):
 
 @contextmanager
 def open_bag(path: Path, image: str = "") -> Iterator[Any]:
-    """Open a bag for reading with rosbags.
+    """Open a bag for reading with rosbags, for a block that does nothing else.
 
     Args:
         path: the bag.
         image: the requested image, for errors.
 
     Raises:
-        DataError: the bag cannot be read; the message names the bag and the image.
+        DataError: the bag cannot be read, also within the block; the message names the bag and the image.
     """
-    module = import_for("rosbags.highlevel", path)
-    what = f"{image} of {path}" if image else path
-    if problem := bag_problem(path):
-        raise DataError(f"cannot read {what}: {problem}")
-    try:
-        types = import_for("rosbags.typesys", path)
-        standard = types.get_typestore(types.Stores.ROS2_HUMBLE)  # Humble's .db3 files do not define their types
-        with module.AnyReader([path], default_typestore=standard) as reader:
+    with bag_reader(path, image) as reader:
+        try:
             yield reader
-    except (DataError, ImportError, MemoryError):
+        except (DataError, ImportError, MemoryError):
+            raise
+        except Exception as error:  # rosbags, mcap and sqlite raise errors of any kind
+            raise DataError(_unreadable(path, image, error)) from error
+
+
+@contextmanager
+def bag_reader(path: Path, image: str = "") -> Iterator[Any]:
+    """Open a bag for reading with rosbags. Errors of the block pass unchanged.
+
+    Args:
+        path: the bag.
+        image: the requested image, for errors.
+
+    Raises:
+        DataError: the bag cannot be opened; the message names the bag and the image.
+    """
+    module, types = import_for("rosbags.highlevel", path), import_for("rosbags.typesys", path)
+    if problem := bag_problem(path):
+        raise DataError(f"cannot read {_requested(path, image)}: {problem}")
+    standard = types.get_typestore(types.Stores.ROS2_HUMBLE)  # Humble's .db3 files do not define their types
+    try:
+        reader = module.AnyReader([path], default_typestore=standard)
+        reader.open()
+    except MemoryError:
         raise
     except Exception as error:  # rosbags, mcap and sqlite raise errors of any kind
-        raise DataError(
-            f"cannot read {what}: {type(error).__name__}: {error}. If the recorder was killed or the copy is "
-            "truncated, `mcap recover` repairs a .mcap file and `rosbag reindex` a .bag file"
-        ) from error
+        raise DataError(_unreadable(path, image, error)) from error
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+def _requested(path: Path, image: str) -> str:
+    return f"{image} of {path}" if image else str(path)
+
+
+def _unreadable(path: Path, image: str, error: Exception) -> str:
+    return (
+        f"cannot read {_requested(path, image)}: {type(error).__name__}: {error}. If the recorder was killed or the "
+        "copy is truncated, `mcap recover` repairs a .mcap file and `rosbag reindex` a .bag file"
+    )
 
 
 def _image_topics(reader: Any) -> list[Any]:

@@ -17,6 +17,7 @@ from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.rgbd_declaration import FILE, Declaration
 from depth_anything_ros.data.sequence_sets import SEQUENCES
 from depth_anything_ros.data.sets import ALL_SETS
+from depth_anything_ros.evaluation.bag_set import BagDepthSet, BagTruth
 from depth_anything_ros.evaluation.protocol import Protocol, Split
 from depth_anything_ros.evaluation.protocol_files import find_protocol, protocol_names
 from depth_anything_ros.system.did_you_mean import did_you_mean
@@ -57,7 +58,8 @@ class EvaluationSet:
         """Return whether the set is under ``root``. A set without a folder is present if its package is installed."""
         if isinstance(self.source, MotorcycleSet):
             return any(self.source.names(root))
-        return self.folder(root).is_dir() or (isinstance(self.source, RgbdSet) and self.folder(root).is_file())
+        may_be_file = isinstance(self.source, (RgbdSet, BagDepthSet))
+        return self.folder(root).is_dir() or (may_be_file and self.folder(root).is_file())
 
     def frame_names(self, root: Path) -> list[str]:
         """Return the frames under ``root``, in order. Raises `DataError` if there are none."""
@@ -157,6 +159,26 @@ def find_sets(
     if names is None:
         return _present(root, own)
     return [_own(name, root, own) if _is_own(name, root) else _known(name, root) for name in names]
+
+
+def bag_sets(bags: Sequence[Path], truth: BagTruth) -> list[EvaluationSet]:
+    """Return recordings as sets.
+
+    Args:
+        bags: ROS 2 or ROS 1 bags.
+        truth: their topics.
+
+    Raises:
+        DataError: two have the same name.
+    """
+    paths = [bag.absolute() for bag in bags]
+    names = [path.stem for path in paths]
+    if len(set(names)) < len(names):
+        raise DataError(f"two bags have the same name: {', '.join(names)}; rename one")
+    return [
+        EvaluationSet(BagDepthSet(name=name, truth=truth), place=str(path))
+        for name, path in zip(names, paths, strict=True)
+    ]
 
 
 def _of_protocol(root: Path, names: Sequence[str] | None, protocol: Protocol) -> list[EvaluationSet]:

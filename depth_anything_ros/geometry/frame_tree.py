@@ -74,6 +74,10 @@ class FrameTree:
         up = self._to_ancestor(ups[: ups.index(common)], time)
         return self._to_ancestor(downs[: downs.index(common)], time).inverse() @ up
 
+    def root_of(self, frame: str) -> str:
+        """Return the frame at the top of a frame's tree; the frame itself if it has no parent."""
+        return list(self._ancestors(_plain(frame)))[-1]
+
     def _ancestors(self, frame: str) -> Iterator[str]:
         """Yield a frame, its parent and so on; a loop ends."""
         seen: set[str] = set()

@@ -125,6 +125,19 @@ class Rectifier:
         """
         cv2.remap(pixels, *self._maps, cv2.INTER_LINEAR, dst=out, borderMode=cv2.BORDER_REPLICATE)
 
+    def nearest(self, values: np.ndarray) -> np.ndarray:
+        """Rectify values that must not be mixed, such as depth, by nearest neighbor.
+
+        Args:
+            values: float32 of the image's size.
+
+        Returns:
+            float32 of the same size; NaN where the raw camera saw nothing.
+        """
+        positions, _ = self._trace(self.size)
+        x, y = np.ascontiguousarray(positions[..., 0], np.float32), np.ascontiguousarray(positions[..., 1], np.float32)
+        return cv2.remap(values, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=(float("nan"),))
+
     def valid_at(self, size: tuple[int, int]) -> np.ndarray | None:
         """Return `valid` for the rectified image resized to ``size`` (H, W), traced again; None if all is valid."""
         return self.valid if size == self.size else self._trace(size)[1]
