@@ -200,7 +200,7 @@ def actions_of(parser: argparse.ArgumentParser) -> list[argparse.Action]:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_file_option_declares_reading_or_writing(command):
     """By its type, so that a new one is looked at too."""
-    writers = parse.output_file, parse.output_folder, parse.output_picture
+    writers = parse.output_file, parse.output_folder, parse.output_picture, parse.output_bag
     for action in actions_of(build_parser(command)):
         name = (action.option_strings or [action.dest])[-1]
         if action.metavar in FILES:
