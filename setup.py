@@ -40,6 +40,7 @@ RAY = [*TRAIN, "ray[data]>=2.40"]
 TEST = [
     *("catkin_pkg", "colcon-ros", "hypothesis>=6", "pytest>=7", "pytest-timeout>=2", "pytest-xdist>=3", "ruff>=0.8"),
     *("mypy>=2.2", "types-PyYAML>=6", "transformers>=4.45"),
+    *("mcap>=1.1", "mcap-ros2-support>=0.5"),  # other readers of the bags that we write
     *RAY,
     *OPENVINO_INT8,
     *CUDA_BINDINGS,

@@ -4,7 +4,8 @@
 
 The bare network is an `Estimator` that gets the decoded images and writes its map at the image's size. The command runs
 in this process, from the first message to the last one written. Loading the model is counted in neither. Ratios of the
-two are of one round each, so that they survive a change of the clock rate. Further options are passed to `bag`, such as
+two are of one round each, so that they survive a change of the clock rate. The processor time does not depend on what
+else the machine does. Further options are passed to `bag`, such as
 ``--save depth info`` or ``--points TOPIC``.
 """
 
@@ -16,6 +17,8 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +26,25 @@ import numpy as np
 from depth_anything_ros.api.estimator import Estimator
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands import bag as command
-from depth_anything_ros.commands.bag_run import BagRun
+from depth_anything_ros.commands.bag_run import BagRun, Outcome
 from depth_anything_ros.commands.parser import Parser
+from depth_anything_ros.data.bag_output import BagOutput
 from depth_anything_ros.data.bags import open_bag
 from depth_anything_ros.images.image_messages import ImageDecoder
 
 MAX_IMAGES = 200
 """Images in memory for the bare network."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Images per second, and milliseconds of processor time per image, in all threads."""
+
+    rate: float
+    processor: float
+
+    def __str__(self) -> str:
+        return f"{self.rate:.1f}/s {self.processor:.0f} ms"
 
 
 def decoded_images(bag: Path, topic: str) -> list[np.ndarray]:
@@ -44,28 +59,32 @@ def decoded_images(bag: Path, topic: str) -> list[np.ndarray]:
     return images
 
 
-def bare_rate(estimator: Estimator, images: list[np.ndarray]) -> float:
-    """Return the images per second of the network alone."""
+def measure(work: Callable[[], object], images: int) -> Cost:
+    """Return the cost of some work on a number of images."""
+    started, used = time.perf_counter(), time.process_time()
+    work()
+    return Cost(images / (time.perf_counter() - started), 1e3 * (time.process_time() - used) / images)
+
+
+def run_bare(estimator: Estimator, images: list[np.ndarray]) -> None:
+    """Run the network alone."""
     out = np.empty(images[0].shape[:2], np.float32)
-    started = time.perf_counter()
     for image in images:
         estimator.estimate(image, out=out)
-    return len(images) / (time.perf_counter() - started)
 
 
 class TimedRun(BagRun):
-    """Notes when the run began and ended."""
+    """Notes its cost."""
 
-    seconds = 0.0
+    cost = Cost(0.0, 0.0)
     topic = ""
 
-    def run(self, output, copies):
-        """Run, and note the time; see `BagRun`."""
-        TimedRun.topic = self._topics.image
-        started = time.perf_counter()
-        outcome = super().run(output, copies)
-        TimedRun.seconds = time.perf_counter() - started
-        return outcome
+    def run(self, output: BagOutput, copies: bool) -> Outcome:
+        """Run, and note the cost; see `BagRun`."""
+        TimedRun.topic, outcomes = self._topics.image, []
+        run = super().run
+        TimedRun.cost = measure(lambda: outcomes.append(run(output, copies)), self._topics.images)
+        return outcomes[0]
 
 
 def main() -> int:
@@ -96,21 +115,14 @@ def main() -> int:
         for number in range(args.rounds + 1):
             command.run(given)
             images = images or decoded_images(args.bag, TimedRun.topic)
-            bare = bare_rate(loaded, images)
-            count = sum(1 for _ in images) if len(images) < MAX_IMAGES else None
-            done = count or _count(args.bag, TimedRun.topic)
-            rate = done / TimedRun.seconds
+            bare = measure(lambda: run_bare(loaded, images), len(images))
+            ratio = TimedRun.cost.rate / bare.rate
             if number:  # the first round warms up
-                ratios.append(rate / bare)
-                print(f"round {number}: bare {bare:.1f}/s, bag {rate:.1f}/s, ratio {rate / bare:.2f}", file=sys.stderr)
+                ratios.append(ratio)
+                print(f"round {number}: bare {bare}, bag {TimedRun.cost}, ratio {ratio:.2f}", file=sys.stderr)
         print(f"{loaded.provenance}\nratio: median {statistics.median(ratios):.2f} of {len(ratios)} rounds")
         shutil.rmtree(output, ignore_errors=True)
     return 0
-
-
-def _count(bag: Path, topic: str) -> int:
-    with open_bag(bag) as reader:
-        return sum(one.msgcount for one in reader.connections if one.topic == topic)
 
 
 if __name__ == "__main__":
