@@ -19,7 +19,7 @@ from depth_anything_ros.geometry.output_geometry import GeometryCache
 from depth_anything_ros.geometry.transform import Transform
 from depth_anything_ros.processing.parameters import StreamParameters
 from depth_anything_ros.scale.fit import Refusal
-from depth_anything_ros.scale.ground import from_ground
+from depth_anything_ros.scale.ground import ASSUMED_TILT_SIGMA, TILT_SIGMA, from_ground
 from depth_anything_ros.scale.metric_scale import MOTION, MetricScale
 from depth_anything_ros.scale.references import References
 from depth_anything_ros.scale.sensor_messages import (
@@ -283,7 +283,7 @@ class ScaleMeasurements:
             raise SensorMessageError("set scale.camera_height to the camera's height above the ground")
         pitch = math.radians(parameters.scale_camera_pitch)
         up = np.array([0.0, -math.cos(pitch), -math.sin(pitch)])
-        imus = list(self._imus)
+        imus, tilt_sigma = list(self._imus), ASSUMED_TILT_SIGMA
         if imus or self._has_imu():
             near = [imu for imu in imus if abs(seconds_of(imu.header) - time) < IMU_AGE]
             if not near:
@@ -291,4 +291,5 @@ class ScaleMeasurements:
             assert self._frame is not None  # the worker has begun a frame
             gravity = np.mean([up_of(imu) for imu in near], axis=0)
             up = self._transforms.to_camera(near[-1].header, self._frame.header).rotation @ gravity
-        return from_ground(camera, up, parameters.scale_camera_height, time=time)
+            tilt_sigma = TILT_SIGMA
+        return from_ground(camera, up, parameters.scale_camera_height, tilt_sigma=tilt_sigma, time=time)

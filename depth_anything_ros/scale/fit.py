@@ -154,7 +154,7 @@ def _judge(
     distance = np.abs(r) / np.sqrt(spread**2 + problem.sigma**2)
     is_inlier = (distance < 3) & has_depth
     fraction = np.count_nonzero(is_inlier) / len(r)
-    if spread > MAX_SIGMA:
+    if spread > min(MAX_SIGMA, known.max_spread):
         return Refusal(f"the references disagree with the image by {100 * spread:.0f} %")
     if fraction < MIN_INLIERS:
         return Refusal(f"only {100 * fraction:.0f} % of {len(r)} references agree")

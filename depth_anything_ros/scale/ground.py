@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,6 +12,12 @@ from depth_anything_ros.scale.references import CELL, References, pixel_grid, re
 
 FLATNESS = 0.01
 """Relative standard deviation of the ground's depth in one cell."""
+MAX_SPREAD = 0.2
+"""Relative standard deviation from the network's depth, above which what is seen is no floor."""
+FLOOR_SIGMA = 0.1
+"""Relative error of the assumption that it is a flat floor: nothing measures that."""
+TILT_SIGMA, ASSUMED_TILT_SIGMA = math.radians(0.5), math.radians(2)
+"""Standard deviation of the direction of gravity: by an IMU, and if the camera's pitch is only assumed."""
 MIN_ANGLE = math.radians(4)
 """Below the horizon; nearer to it, a small error of gravity is a large error of distance."""
 
@@ -20,7 +27,7 @@ def from_ground(
     up: np.ndarray,
     height: float,
     height_sigma: float = 0.01,
-    tilt_sigma: float = math.radians(0.5),
+    tilt_sigma: float = TILT_SIGMA,
     max_distance: float = 10.0,
     time: float = 0.0,
     source: str = "ground_plane",
@@ -55,5 +62,6 @@ def from_ground(
     z = height / descent[below]
     near = z < max_distance
     tilt = tilt_sigma / np.tan(angle[below][near])  # moves all of the ground the same way
-    common_sigma = math.hypot(height_sigma, float(np.median(tilt)) if len(tilt) else 0.0)
-    return references(pixels[below][near], z[near], FLATNESS, False, common_sigma, time, source)
+    common_sigma = math.hypot(FLOOR_SIGMA, height_sigma, float(np.median(tilt)) if len(tilt) else 0.0)
+    known = references(pixels[below][near], z[near], FLATNESS, False, common_sigma, time, source)
+    return replace(known, max_spread=MAX_SPREAD)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -28,6 +29,7 @@ class References:
             as that of a distance traveled.
         shift_sigma: standard deviation, in 1/meters, of an error of 1 / depth that the depths of this measurement
             share, such as that of a rotation between two views.
+        max_spread: largest relative standard deviation from the scaled depth at which the references are believed.
     """
 
     pixels: np.ndarray
@@ -39,6 +41,7 @@ class References:
     source: str = ""
     pose_sigma: float = 0.0
     shift_sigma: float = 0.0
+    max_spread: float = math.inf
 
     def __len__(self) -> int:
         return len(self.depth)

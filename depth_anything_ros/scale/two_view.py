@@ -28,8 +28,10 @@ MIN_PARALLAX = math.radians(0.7)
 """Smallest angle between the two rays of a point."""
 MIN_POINTS = 12
 """Fewer triangulated points are not worth a reference."""
+MIN_ACROSS = 0.2
+"""Sine of the angle between a feature and the direction of travel."""
 MIN_SHARE = 0.7
-"""Share of the features that must have parallax: otherwise those with wrong parallax are chosen."""
+"""Share of these features that must have parallax: otherwise those with wrong parallax are chosen."""
 MAX_EPIPOLAR_ERROR = 2.0
 """Pixels between a feature and its epipolar line; farther away, the feature moves by itself."""
 MIN_BASELINE = 0.04
@@ -91,7 +93,10 @@ class MotionReferences:
         found = triangulate(self._camera, self._keyframe_points, self._points, to_current)
         if found is None:
             self._renew_if_lost(gray, pose)
-            return Refusal("the motion gives no parallax: the camera turns, or everything is far away")
+            return Refusal(
+                "the motion gives no parallax: the camera turns, everything is far away or moves, or odometry and "
+                "images disagree"
+            )
         pixels, depth, sigma = found
         parallax = float(np.median(baseline / depth))
         if parallax < max(MIN_GROWTH * self._parallax, FIRST_PARALLAX):
@@ -184,7 +189,7 @@ def triangulate(
     """
     rays_first = to_second.rotation @ camera.back_project(first, np.ones(len(first))).T
     rays_second = camera.back_project(second, np.ones(len(second))).T
-    baseline = to_second.translation
+    baseline, focal = to_second.translation, 0.5 * (camera.fx + camera.fy)
     # Z2 r2 = Z1 R r1 + t, least squares in Z1 and Z2.
     ff, ss = np.sum(rays_first**2, axis=0), np.sum(rays_second**2, axis=0)
     fs = np.sum(rays_first * rays_second, axis=0)
@@ -196,8 +201,12 @@ def triangulate(
         middle = (z_first * rays_first).T + baseline
         miss = np.linalg.norm(camera.project(middle) - second, axis=1)
         good = (z_first > 0) & (z_second > 0) & (parallax > MIN_PARALLAX) & (miss < MAX_EPIPOLAR_ERROR)
-    if good.sum() < max(MIN_POINTS, MIN_SHARE * len(good)):
+    # A feature near the direction of travel has no parallax. Which features those are must not depend on the depth that
+    # is found: the wrong ones would be chosen.
+    across = np.linalg.norm(np.cross(rays_second.T, baseline), axis=1) / np.sqrt(ss) / np.linalg.norm(baseline)
+    candidates = across > MIN_ACROSS
+    good &= candidates
+    if good.sum() < max(MIN_POINTS, MIN_SHARE * candidates.sum()):
         return None
-    focal = 0.5 * (camera.fx + camera.fy)
     sigma = np.hypot(math.sqrt(2) * TRACKING_SIGMA / focal / parallax[good], 0.01)
     return second[good].astype(np.float64), z_second[good], sigma

@@ -119,3 +119,16 @@ def test_turning_camera_refuses() -> None:
         pose = Transform(rotation(0, yaw, 0), np.array([0.03 * (step > 0), 0, 0]))  # odometry slips once
         results.append(motion.add(view(0.0, yaw), pose, step / 10))
     assert all(isinstance(result, Refusal) for result in results)
+
+
+def test_driving_straight_ahead_measures_by_the_features_beside_the_way() -> None:
+    """Features near the direction of travel have no parallax. They neither count nor prevent a measurement."""
+    rng = np.random.default_rng(0)
+    points = np.stack([rng.uniform(-2, 2, 300), rng.uniform(-1.5, 1.5, 300), rng.uniform(3, 8, 300)], axis=1)
+    ahead = Transform(np.eye(3), np.array([0.0, 0.0, -0.8]))
+    first, second = CAMERA.project(points), CAMERA.project(ahead.apply(points))
+    found = triangulate(CAMERA, first, second, ahead)
+    assert found is not None
+    pixels, z, _ = found
+    index = [int(np.argmin(np.linalg.norm(second - pixel, axis=1))) for pixel in pixels]
+    assert z == pytest.approx(points[index, 2] - 0.8, rel=1e-4)
