@@ -10,9 +10,10 @@ from typing import Any, Union
 from depth_anything_ros.api.estimator import Estimator
 from depth_anything_ros.data.rgbd_declaration import Declaration
 from depth_anything_ros.evaluation.obstacles import ObstacleOptions
+from depth_anything_ros.evaluation.options import EvaluationOptions
 from depth_anything_ros.evaluation.peers import record_of_peer
 from depth_anything_ros.evaluation.protocol_files import check_options, find_protocol
-from depth_anything_ros.evaluation.run import Evaluation, EvaluationOptions, evaluate_models
+from depth_anything_ros.evaluation.run import Evaluation, evaluate_models
 from depth_anything_ros.evaluation.scored_sets import find_sets
 from depth_anything_ros.runtime.estimator import Estimator as AnyEstimator
 
@@ -34,6 +35,7 @@ def evaluate(
     threads: int | None = None,
     workers: int = 1,
     robot: ObstacleOptions | bool = False,
+    resume: str | os.PathLike[str] | None = None,
     **own: Any,
 ) -> Evaluation:
     """Score models on images with known depth, along with baselines that ignore the image.
@@ -57,6 +59,7 @@ def evaluate(
         workers: threads that score; the result is the same for any number.
         robot: whether to report obstacles, error by range and region, drift, flicker and latency too; or what an
             obstacle is.
+        resume: a folder that keeps the scores of each frame, so that an interrupted evaluation goes on.
         own: the format of your own images and depth, such as ``depth_scale=0.001`` and
             ``camera=(615, 615, 320, 240)``; see `Declaration` and docs/data.md.
 
@@ -70,7 +73,15 @@ def evaluate(
     """
     root, picture_folder = Path(data), None if pictures is None else Path(pictures)
     obstacles = (ObstacleOptions() if robot else None) if isinstance(robot, bool) else robot
-    options = EvaluationOptions(limit, protocol, baselines, picture_folder, workers=workers, robot=obstacles)
+    options = EvaluationOptions(
+        limit,
+        protocol,
+        baselines,
+        picture_folder,
+        workers=workers,
+        robot=obstacles,
+        resume=None if resume is None else Path(resume),
+    )
     chosen = find_protocol(protocol)
     check_options(chosen, own)
     chosen_sets = find_sets(root, [sets] if isinstance(sets, str) else sets, Declaration(**own), chosen)

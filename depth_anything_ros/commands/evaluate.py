@@ -19,9 +19,10 @@ from depth_anything_ros.data.overwriting import refuse_files_of
 from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.rgbd_declaration import FILE, Declaration
 from depth_anything_ros.evaluation.obstacles import HeightBand, ObstacleOptions
+from depth_anything_ros.evaluation.options import PROTOCOLS, EvaluationOptions
 from depth_anything_ros.evaluation.protocol import Protocol
 from depth_anything_ros.evaluation.protocol_files import check_options, find_protocol
-from depth_anything_ros.evaluation.run import PROTOCOLS, EvaluationOptions, evaluate_models
+from depth_anything_ros.evaluation.run import evaluate_models
 from depth_anything_ros.evaluation.scored_sets import RGBD, SCORED_SETS, EvaluationSet, bag_sets, find_sets
 from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.progress import track
@@ -95,6 +96,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers", type=int, default=1, metavar="N", help="threads that score; scores are the same (default: 1)"
     )
     parser.add_argument(
+        "--resume",
+        type=parse.output_folder,
+        metavar="DIR",
+        help="keep the scores of each frame here, and take those that are there already",
+    )
+    parser.add_argument(
         "--robot",
         action="store_true",
         help="also report missed and false obstacles, error by range and region, drift, flicker and latency",
@@ -164,6 +171,7 @@ def run(args: argparse.Namespace) -> int:
         _log,
         args.workers,
         _obstacles(args),
+        args.resume,
     )
     evaluation = evaluate_models(models, args.data, sets, options)
     print(evaluation)

@@ -21,8 +21,6 @@ from depth_anything_ros.scale.shape import MIN_REFERENCES, LocalField
 
 NO_NETWORK = "no network"
 """The baseline: depth of the nearest point."""
-AWAY = 2
-"""Pixels around a point that are not scored."""
 
 
 def score_completion(
@@ -90,9 +88,10 @@ def _scored(
         if not len(pixels):
             raise DataError(f"pattern {pattern!r} has no point")
         points = references(pixels, frame.depth[pixels[:, 1], pixels[:, 0]])
-        left = mask & ~_around(pixels, mask.shape)
+        left = mask.copy()
+        left[pixels[:, 1], pixels[:, 0]] = False
         if not left.any():
-            raise DataError(f"no pixel away from the points of {pattern!r} is left to score")
+            raise DataError(f"the points of {pattern!r} leave no pixel to score")
         results[pattern] = {}
         for model, prediction in zip(models, predictions, strict=True):
             depth = limited(complete(prediction.values, model.output, points), rules)
@@ -146,11 +145,3 @@ def limited(depth: np.ndarray, rules: SetRules) -> np.ndarray:
     """Return depth within the scored range; infinity becomes its far end, NaN its near end."""
     low, high = rules.depth_range or (1e-3, 1e3)
     return np.clip(np.nan_to_num(depth, nan=low, posinf=high), max(low, 1e-3), high)
-
-
-def _around(pixels: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """Return the pixels close to a point, bool (H, W)."""
-    near = np.zeros(size, np.uint8)
-    near[pixels[:, 1], pixels[:, 0]] = 1
-    side = 2 * AWAY + 1
-    return cv2.dilate(near, np.ones((side, side), np.uint8)).astype(bool)

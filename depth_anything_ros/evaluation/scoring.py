@@ -79,9 +79,7 @@ def score_models(
         DataError: a frame cannot be scored and there is no ``on_left_out``.
     """
     rules = rules or SetRules()
-    is_aligned = rules.alignment.method != "none"
-    aligned = [_row(model, True, robot) if is_aligned else None for model in models]
-    metric = [_row(model, False, robot) if has_meters(model) else None for model in models]
+    aligned, metric = _rows(models, rules, robot)
     predicted = predicted_frames(models, frames, rules, on_left_out)
 
     def score(item: _Predicted) -> list[FrameScores]:
@@ -109,6 +107,26 @@ def _add(row: Row, frame: LabeledImage, scored: Scored, seconds: float, is_uncor
     row.add(frame.name, scored.scores, seconds, is_uncorrected)
     if row.robot is not None:
         row.robot.add(scored.robot)
+
+
+def empty_rows(models: Sequence[ScoredModel], rules: SetRules) -> list[Row]:
+    """Return the rows of `score_models` without any frame.
+
+    Args:
+        models: models and baselines.
+        rules: whether predictions are aligned.
+    """
+    aligned, metric = _rows(models, rules, None)
+    return [row for row in (*aligned, *metric) if row is not None]
+
+
+def _rows(
+    models: Sequence[ScoredModel], rules: SetRules, robot: ObstacleOptions | None
+) -> tuple[list[Row | None], list[Row | None]]:
+    """Return the aligned row of each model and that of its meters, None where it has none."""
+    is_aligned = rules.alignment.method != "none"
+    aligned = [_row(model, True, robot) if is_aligned else None for model in models]
+    return aligned, [_row(model, False, robot) if has_meters(model) else None for model in models]
 
 
 def _row(model: ScoredModel, aligned: bool, robot: ObstacleOptions | None) -> Row:

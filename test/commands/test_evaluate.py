@@ -224,3 +224,25 @@ def test_paper_protocol_is_scored_beside_published_numbers(tmp_path, capsys):
     assert report["sets"][0]["rules"]["crop"] == ["eigen"]
     assert report["published"][0]["tolerance"] == 0.05
     assert set(report["sets"][0]["rows"][0]["intervals"]["abs_rel"]) != {0}
+
+
+def test_resume_takes_scores_from_folder(tmp_path, data, capsys):
+    record_file = write_green_network(tmp_path / "green.onnx")
+    arguments = [
+        "evaluate",
+        "--data",
+        str(data),
+        "--sets",
+        "tum",
+        "--model",
+        f"{tmp_path / 'green.onnx'}:{record_file}",
+    ]
+    reports = []
+    for number in range(2):
+        report = tmp_path / f"{number}.json"
+        assert main([*arguments, "--resume", str(tmp_path / "kept"), "--json", str(report)]) == 0
+        reports.append(report.read_text())
+    assert len(list((tmp_path / "kept").glob("*.json"))) == 2
+    assert reports[0] == reports[1]  # with the times of the predictions
+    assert main([*arguments, "--resume", str(tmp_path / "kept"), "--robot"]) == 1
+    assert "resume keeps scores alone" in capsys.readouterr().err
