@@ -19,6 +19,13 @@ from depth_anything_ros.ros.launch_arguments import (
     given,
     is_true,
 )
+from depth_anything_ros.ros.scale_launch_arguments import (
+    ODOMETRY,
+    SCALE,
+    SENSOR_TOPICS,
+    scale_parameters,
+    sensor_remappings,
+)
 
 ARGUMENTS = (
     Argument("source", "", "a camera's number, /dev/videoN, a video, an image, a folder, or a URL; default: 0"),
@@ -26,6 +33,8 @@ ARGUMENTS = (
     Argument("loop", "", "play a file again when it ends (default); false: end with it", ("", *BOOLEANS)),
     Argument("one_process", "false", "run both nodes in one process, where images pass without DDS", BOOLEANS),
     Argument("namespace", "camera", "namespace of both nodes and their topics"),
+    *SCALE,
+    *SENSOR_TOPICS,
     *MODEL,
     *COMMON,
 )
@@ -36,14 +45,19 @@ REMAPPINGS = [("image", "image_raw")]
 def nodes(context: LaunchContext) -> list[Action]:
     """Return both nodes, in one process or one each, and the viewer."""
     camera = {"camera_node": given(context, CAMERA_PARAMETERS)}
-    depth = {"depth_node": given(context, DEPTH_PARAMETERS)}
+    remappings = [*REMAPPINGS, *sensor_remappings(context)]
+    has_odometry = any(topic == ODOMETRY for topic, _ in remappings)
+    depth = {"depth_node": given(context, DEPTH_PARAMETERS) | scale_parameters(context, has_odometry)}
     files = launching.parameter_files(context, [*camera, *depth], "camera_launch.yaml")
     viewer = launching.viewer(context, "image_raw")
     if is_true(context, "one_process"):
-        return [launching.our_node(context, "camera_depth_nodes", files, camera | depth, REMAPPINGS), *viewer]
+        return [
+            launching.our_node(context, "camera_depth_nodes", files, camera | depth, remappings),
+            *viewer,
+        ]
     return [
         launching.our_node(context, "camera_node", files, camera),
-        launching.our_node(context, "depth_node", files, depth, REMAPPINGS),
+        launching.our_node(context, "depth_node", files, depth, remappings),
         *viewer,
     ]
 

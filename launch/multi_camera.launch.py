@@ -23,6 +23,7 @@ from depth_anything_ros.ros.launch_arguments import (
     value_of,
 )
 from depth_anything_ros.ros.parameter_files import texts
+from depth_anything_ros.ros.scale_launch_arguments import SCALE
 
 NAME = "{camera}"
 ARGUMENTS = (
@@ -35,6 +36,7 @@ ARGUMENTS = (
     Argument("image", "/{camera}/image_rect", "topic of a camera's images; {camera} is replaced by its name"),
     Argument("camera_info", "", "topic of its camera_info, with {camera} too; default: next to the image topic"),
     Argument("namespace", "depth", "namespace of the node and of the topics that it publishes"),
+    *SCALE,
     *RUNNING_CAMERA,
     *MODEL,
     *COMMON,

@@ -16,8 +16,7 @@ from rclpy.validate_full_topic_name import validate_full_topic_name
 from rclpy.validate_namespace import validate_namespace
 from rclpy.validate_topic_name import validate_topic_name
 
-from depth_anything_ros.processing.parameter_declarations import DECLARATIONS, SCALE_SOURCES
-from depth_anything_ros.processing.scale_parameters import check_scale_sources
+from depth_anything_ros.processing.parameter_declarations import DECLARATIONS
 from depth_anything_ros.system.package_share import PACKAGE, share_directory
 
 BOOLEANS = ("true", "false")
@@ -87,13 +86,6 @@ RUNNING_CAMERA = (
         "whether the images are rectified; false: raw, rectified by the node; auto (default): the topic name decides",
         ("", "auto", *BOOLEANS),
     ),
-    Argument(
-        "scale",
-        "",
-        "sensors that give a relative model its scale, separated by commas: " + ", ".join(SCALE_SOURCES),
-    ),
-    Argument("camera_height", "", "for scale:=ground_plane: meters between the ground and the camera"),
-    Argument("odom_frame", "", "for scale: fixed frame of the odometry in TF, which then carries the scale"),
     Argument("respawn", "false", "restart depth_node when it ends, instead of ending the launch", BOOLEANS),
 )
 """For launch files that start no camera."""
@@ -126,41 +118,6 @@ def given(context: LaunchContext, parameters: Mapping[str, type]) -> dict[str, s
 
     values = {name: value_of(context, name) for name in parameters}
     return {name: read(name, value) for name, value in values.items() if value}
-
-
-def scale_parameters(context: LaunchContext, has_odometry: bool = False) -> dict[str, list[str] | float | str]:
-    """Return the parameters of the arguments ``scale``, ``camera_height`` and ``odom_frame``.
-
-    Args:
-        context: the launch context.
-        has_odometry: whether the launch file was given a topic of odometry.
-
-    Raises:
-        ValueError: a source is unknown, the height is not a positive number, or there are two kinds of odometry.
-    """
-    parameters: dict[str, list[str] | float | str] = {}
-    if sources := [name.strip() for name in value_of(context, "scale").split(",") if name.strip()]:
-        try:
-            check_scale_sources(sources)
-        except ValueError as error:
-            raise ValueError(f"scale:={','.join(sources)}: {error}") from error
-        parameters["scale.source"] = sources
-    if height := value_of(context, "camera_height"):
-        try:
-            meters = float(height)
-        except ValueError:
-            raise ValueError(f"camera_height:={height} is not a number of meters") from None
-        if not meters > 0:
-            raise ValueError(f"camera_height:={height} must be positive")
-        parameters["scale.camera_height"] = meters
-    frame = value_of(context, "odom_frame")
-    if frame and has_odometry:
-        raise ValueError(f"odom and odom_frame:={frame}: give the topic, or the frame in TF, not both")
-    if frame:
-        parameters |= {"scale.odometry": "tf", "scale.odom_frame": frame}
-    elif has_odometry:
-        parameters["scale.odometry"] = "topic"
-    return parameters
 
 
 def full_name(context: LaunchContext, node: str) -> str:

@@ -34,15 +34,13 @@ from depth_anything_ros.ros.launch_arguments import (
     full_name,
     given,
     is_true,
-    scale_parameters,
     value_of,
 )
 from depth_anything_ros.ros.parameter_files import PARAMETERS, ParameterFileError, is_read, section_keys, unread
+from depth_anything_ros.ros.scale_launch_arguments import ODOMETRY, scale_parameters
 from depth_anything_ros.system.package_share import PACKAGE, fast_dds_settings, share_directory
 
 NOTHING: Mapping[str, Any] = {}
-ODOMETRY = "scale/odometry"
-"""The node's topic of the robot's odometry."""
 RESPAWN_DELAY = 2.0
 """Seconds before a node is restarted."""
 

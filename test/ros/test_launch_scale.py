@@ -22,7 +22,9 @@ from launched import (
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 
-from depth_anything_ros.ros.launch_arguments import scale_parameters
+from depth_anything_ros.ros.scale_launch_arguments import SENSORS, scale_parameters, sensor_remappings
+
+EMPTY = dict.fromkeys(("scale", "camera_height", "camera_pitch", "odom_frame", *SENSORS), "")
 
 
 @needs_installation
@@ -44,13 +46,14 @@ def test_depth_launch_scales_by_ground_plane(node: Node, folder: Path) -> None:
     ("argument", "fix"),
     [
         ("scale:=lidar", "choose from ground_plane"),
-        ("camera_height:=high", "is not a number of meters"),
-        ("camera_height:=-1", "must be positive"),
+        ("camera_height:=high", "must be a positive number of meters"),
+        ("camera_height:=-1", "must be a positive number of meters"),
+        ("camera_pitch:=100", "must be a number of degrees"),
     ],
 )
 def test_invalid_scale_arguments_name_fix(argument: str, fix: str) -> None:
     context = LaunchContext()
-    context.launch_configurations.update({"scale": "", "camera_height": "", "odom_frame": ""})
+    context.launch_configurations.update(EMPTY)
     name, _, value = argument.partition(":=")
     context.launch_configurations[name] = value
     with pytest.raises(ValueError, match=fix):
@@ -67,21 +70,20 @@ def test_invalid_scale_arguments_name_fix(argument: str, fix: str) -> None:
 )
 def test_odometry_arguments_become_parameters(arguments: dict[str, str], parameters: dict[str, object]) -> None:
     context = LaunchContext()
-    context.launch_configurations.update({"scale": "motion", "camera_height": "", "odom_frame": ""} | arguments)
+    context.launch_configurations.update(EMPTY | {"scale": "motion"} | arguments)
     assert scale_parameters(context, "odom" in arguments) == {"scale.source": ["motion"]} | parameters
 
 
 def test_odometry_is_a_topic_or_a_frame() -> None:
     context = LaunchContext()
-    context.launch_configurations.update({"scale": "", "camera_height": "", "odom_frame": "odom"})
+    context.launch_configurations.update(EMPTY | {"odom_frame": "odom"})
     with pytest.raises(ValueError, match="not both"):
         scale_parameters(context, has_odometry=True)
 
 
 def test_argument_odom_of_an_outer_launch_file_is_not_ours() -> None:
     context = LaunchContext()
-    outer = {"scale": "", "camera_height": "", "odom_frame": "", "odom": "true", "respawn": "false", "namespace": "a"}
-    context.launch_configurations.update(outer)
+    context.launch_configurations.update(EMPTY | {"odom": "true", "respawn": "false", "namespace": "a"})
     assert scale_parameters(context) == {}
 
 
@@ -97,3 +99,26 @@ def test_depth_launch_measures_by_motion(node: Node, folder: Path) -> None:
     finally:
         output = end(process)
     assert process.returncode == 0, output
+
+
+def test_sensor_topics_are_remapped_only_for_their_source() -> None:
+    context = LaunchContext()
+    context.launch_configurations.update(
+        EMPTY | {"scale": "laser_scan,ground_plane", "scan": "/scan", "points": "/lidar", "camera_pitch": "10"}
+    )
+    assert sensor_remappings(context) == [("scale/scan", "/scan")]
+    assert scale_parameters(context)["scale.camera_pitch"] == 10.0
+
+
+@needs_installation
+def test_camera_launch_takes_the_sensors_of_the_scale(node: Node, folder: Path) -> None:
+    node.create_subscription(Image, "depth/image_rect", lambda _: None, 10)
+    namespace = node.get_namespace().strip("/")
+    arguments = (f"source:={folder}", f"model:={folder}/red.onnx", f"namespace:={namespace}", "scan:=front/scan")
+    process = start(*arguments, "scale:=laser_scan", "points:=lidar", name="camera")
+    try:
+        wait_for(node, process, lambda: node.count_subscribers("front/scan"))
+    finally:
+        output = end(process)
+    assert process.returncode == 0, output
+    assert "points:=lidar has no effect" in output
