@@ -35,7 +35,7 @@ from depth_anything_ros.data.bag_topics import (
 from depth_anything_ros.data.frame import as_png
 from depth_anything_ros.geometry.transform import Transform
 from depth_anything_ros.scale.kinds import KINDS as SCALE_KINDS
-from depth_anything_ros.scale.source_report import SourceReport, examine, most_reliable
+from depth_anything_ros.scale.source_report import SourceReport, disagreements, examine, most_reliable
 from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.extras import require
 from depth_anything_ros.system.output_folder import CALIBRATION, Made, claimed
@@ -151,6 +151,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"no scale from {', '.join(without)}", file=sys.stderr)
     if args.fixed and not best.allows_fixed_pair:
         print(f"the fixed pair is not adequate: spread over time {spread_text(best)}", file=sys.stderr)
+    for sentence in disagreements(SCALE_KINDS[estimator.record.scale_model], reports):
+        print(sentence, file=sys.stderr)
     print(f"\nmost reliable: {best.name}; {result_files(args.output)['yaml']}")
     return 1 if collected.failed or without else 0
 

@@ -144,7 +144,7 @@ def _source_lines(best: SourceReport, setup: Setup) -> list[str]:
     if corrected is not None:
         lines.append(f"# Extrinsics: {best.extrinsics.text}.")
         lines.append(f"# Turned by that: [{', '.join(_number(value) for value in _numbers_of(corrected))}]")
-    if setup.extrinsics is not None:
+    if setup.extrinsics is not None and (best.name != "ground_plane" or setup.imu is not None):
         lines.append(f"extrinsics: [{', '.join(_number(value) for value in setup.extrinsics)}]")
     return lines
 

@@ -209,7 +209,8 @@ DECLARATIONS = (
     Declaration(
         "scale.extrinsics",
         [0.0],
-        "Position and rotation of the sensor in the camera's optical frame: x, y, z, qx, qy, qz, qw; one 0.0: from TF.",
+        "Position and rotation of the sensor (for odometry: of the robot's base) in the camera's optical frame: x, y, "
+        "z, qx, qy, qz, qw; one 0.0: from TF.",
         _START,
     ),
     Declaration("min_depth", 0.1, "Meters; anything closer becomes -Inf (REP 117).", _LIVE, (0.0, 1000.0)),

@@ -72,7 +72,7 @@ def _choose(parameters: StreamParameters, record: ModelRecord, sources: Sequence
     if record.is_metric:
         return _metric(parameters.scale_focal_correction, record)
     if sources:
-        return ScaleChoice(None, "measured", f"depth is in meters, scaled by {' and '.join(sources)}")
+        return ScaleChoice(None, "measured", f"depth is in meters once it is scaled by {' and '.join(sources)}")
     formula = FORMULAS[record.scale_model]
     a, b = parameters.scale_a, parameters.scale_b
     if record.scale_model == "depth_scale":  # this scale has no shift

@@ -37,7 +37,7 @@ class ScaleMeasuring:
         if "motion" in sources and odometry not in ("topic", "tf"):
             raise ValueError(
                 f"scale.source is motion, but scale.odometry is {odometry}: set it to topic (nav_msgs/Odometry on "
-                "scale/odometry) or tf"
+                "scale/odometry) or tf; with a launch file give odom:=TOPIC or odom_frame:=FRAME"
             )
         sensors = [name for name in sources if name != "motion"]
         if extrinsics is not None and len(sensors) + (odometry == "topic") > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,11 +23,14 @@ from depth_anything_ros.scale.calibration import (
 )
 from depth_anything_ros.scale.clock_check import ClockCheck, check_clock
 from depth_anything_ros.scale.extrinsics_check import ExtrinsicsCheck, check_extrinsics
-from depth_anything_ros.scale.kinds import ScaleKind
+from depth_anything_ros.scale.kinds import ScaleKind, log_depth
 from depth_anything_ros.scale.sensor_points import SAME_PLACE
 
 ADEQUATE = 0.05
 """Largest spread over time of the depth that a fixed pair gives, relative, at which the pair is adequate."""
+GROUND = "ground_plane"
+DISPUTED = 0.1
+"""Relative difference of depth between two sources that is reported."""
 FEW = 5
 """Fewer frames do not show a spread over time."""
 _CHECKED = ("point_cloud", "depth_image", "laser_scan")
@@ -121,16 +125,43 @@ def examine(
 
 
 def most_reliable(reports: Sequence[SourceReport]) -> SourceReport | None:
-    """Return the source that tells depth best: among those that scale half as many frames as the best, the surest."""
-    most = max((len(one.fits) for one in reports), default=0)
-    usable = [one for one in reports if one.fits and 2 * len(one.fits) >= most]
+    """Return the source that tells depth best: among those that scale half as many frames as the best, the surest.
+
+    The ground is an assumption. It counts only if no sensor gives a scale.
+    """
+    sensors = [one for one in reports if one.name != GROUND and one.fits]
+    candidates = sensors or [one for one in reports if one.fits]
+    most = max((len(one.fits) for one in candidates), default=0)
+    usable = [one for one in candidates if 2 * len(one.fits) >= most]
     return min(usable, key=lambda one: one.uncertainty, default=None)
+
+
+def disagreements(kind: ScaleKind, reports: Sequence[SourceReport]) -> list[str]:
+    """Return a sentence for each two sources whose fixed pairs give depths that differ by more than `DISPUTED`.
+
+    Args:
+        kind: how the network's output becomes depth.
+        reports: of the sources.
+    """
+    found = []
+    for one, other in itertools.combinations([report for report in reports if report.pair is not None], 2):
+        assert one.pair is not None
+        assert other.pair is not None
+        x = float(np.median([fit.result.typical for fit in (*one.fits, *other.fits)]))
+        depths = [float(np.exp(log_depth(kind, x, pair.log_a, pair.b))) for pair in (one.pair, other.pair)]
+        if abs(np.log(depths[0] / depths[1])) > DISPUTED:
+            check = "clocks and extrinsics"
+            if GROUND in (one.name, other.name):
+                check = "the camera's height and pitch, and whether the floor is flat"
+            meters = f"{depths[0]:.2f} and {depths[1]:.2f} m"
+            found.append(f"{one.name} and {other.name} disagree: {meters} for the same point; check {check}")
+    return found
 
 
 def _check_clock(
     kind: ScaleKind, name: str, fits: Sequence[FrameFit], measurements: Sequence[Measurement]
 ) -> ClockCheck:
-    if name == "ground_plane":
+    if name == GROUND:
         return ClockCheck.impossible("the ground has no stamps")
     if name not in _CHECKED:
         return ClockCheck.impossible("one distance cannot show it")
@@ -156,7 +187,7 @@ def _check_extrinsics(
 
 
 def _why_no_rotation(name: str, fits: Sequence[FrameFit]) -> str:
-    if name == "ground_plane":
+    if name == GROUND:
         return "a wrong pitch looks like the shift b"
     if name not in _CHECKED:
         return "one distance cannot show a rotation"

@@ -39,7 +39,7 @@ def test_depth_launch_scales_by_ground_plane(node: Node, folder: Path) -> None:
     finally:
         output = end(process)
     assert process.returncode == 0, output
-    assert "scaled by ground_plane and laser_scan" in output
+    assert "once it is scaled by ground_plane and laser_scan" in output
 
 
 @pytest.mark.parametrize(

@@ -139,3 +139,16 @@ def test_missing_transform_holds_the_scale_and_is_named() -> None:
         problems.add(result.problem)
     assert held == [not (number < 2 or number >= 12) for number in range(15)]
     assert problems == {"", "lidar: no transform from lidar to camera at this time"}
+
+
+def test_scene_that_only_resembles_a_floor_is_refused() -> None:
+    """A box that fills the lower half recedes less than a floor would: no scale fits it to within 20 %."""
+    up = np.array([0.0, -1.0, 0.0])
+    known = from_ground(CAMERA, up, 0.3)
+    assert known.common_sigma > 0.1  # nothing proves that it is a floor
+    rows = np.arange(HEIGHT)[:, np.newaxis] / HEIGHT
+    clutter = np.exp(0.5 * np.random.default_rng(0).standard_normal((12, 16))).repeat(40, 0).repeat(40, 1)
+    output = exact_output(np.broadcast_to(2.0 - rows, (HEIGHT, WIDTH)) * clutter)
+    result = fit(INVERSE, output, known, Prior())
+    assert isinstance(result, Refusal)
+    assert "disagree with the image" in result.reason

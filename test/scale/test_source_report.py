@@ -14,7 +14,7 @@ from depth_anything_ros.geometry.transform import Transform
 from depth_anything_ros.scale.calibration import Frame, Measurement, fit_frames, fixed_pair, residuals_by_range
 from depth_anything_ros.scale.kinds import KINDS
 from depth_anything_ros.scale.references import References, references
-from depth_anything_ros.scale.source_report import examine, most_reliable
+from depth_anything_ros.scale.source_report import disagreements, examine, most_reliable
 
 INVERSE = KINDS["inverse_affine"]
 CAMERA = Camera.from_field_of_view(WIDTH, HEIGHT, 60.0)
@@ -141,3 +141,24 @@ def test_frame_without_surface_is_refused() -> None:
     fits, refusals = fit_frames(INVERSE, frames, [measurement(0.0, none)])
     assert fits == []
     assert refusals == ["it sees no surface in the image"]
+
+
+def test_ground_is_an_assumption_that_a_sensor_overrules() -> None:
+    """The ground agrees better with itself than the lidar does, at a wrong height; the difference is reported."""
+    frames, measurements = recording(6)
+    noisy = [
+        measurement(one.time, observe(scene(number, error=0.02)[1], 300, number, noise=0.1))
+        for number, one in enumerate(measurements)
+    ]
+    wrong = [
+        measurement(one.time, observe(1.4 * scene(number, error=0.02)[1], 300, number))
+        for number, one in enumerate(measurements)
+    ]
+    lidar = examine(INVERSE, "point_cloud", "/points", frames, noisy)
+    ground = examine(INVERSE, "ground_plane", "", frames, wrong)
+    assert most_reliable([ground, lidar]) is lidar
+    assert most_reliable([ground]) is ground
+    (sentence,) = disagreements(INVERSE, [ground, lidar])
+    assert "ground_plane and point_cloud disagree" in sentence
+    assert "height and pitch" in sentence
+    assert disagreements(INVERSE, [lidar, lidar]) == []
