@@ -2,7 +2,8 @@
 
 A file has the scores of one frame. Its name is a hash of all that they depend on: the protocol's rules, the frame's
 files, and the models. A model is known by what it predicts for the first frame, so that new weights, another backend or
-precision never find old scores. Frames that could not be scored are tried again.
+precision never find old scores, and the reader by the first frame itself. Frames that could not be scored are tried
+again.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from depth_anything_ros.data.frame import LabeledImage
 from depth_anything_ros.evaluation.metrics import BoundaryScores, Scores
@@ -72,7 +75,10 @@ class ScoreStore:
 
 
 def fingerprint_of(models: Sequence[ScoredModel], frame: LabeledImage, rules: SetRules) -> str:
-    """Return a hash of the rules, and of the models by their predictions for a frame. Raises `DataError` as `predict`.
+    """Return a hash of the rules, of how frames are read, and of the models by their predictions for a frame.
+
+    The first frame stands for the others: its truth changes with the topic of a bag, the scale of depth and the like.
+    Raises `DataError` as `predict`.
 
     Args:
         models: the models.
@@ -80,6 +86,10 @@ def fingerprint_of(models: Sequence[ScoredModel], frame: LabeledImage, rules: Se
         rules: the rules of the set.
     """
     digest = hashlib.sha256(json.dumps(asdict(rules), sort_keys=True).encode())
+    for part in (frame.image, frame.depth):
+        digest.update(repr((frame.name, part.shape, part.dtype.str)).encode())
+        digest.update(np.ascontiguousarray(part).tobytes())
+    digest.update(repr(frame.camera).encode())
     for model in models:
         prediction = predict(model, rules.input_of(frame), rules.flip)
         kind = [model.name, model.output, model.is_metric, prediction.gain, prediction.values.shape]

@@ -18,6 +18,7 @@ from depth_anything_ros.evaluation.protocol import SetRules
 from depth_anything_ros.evaluation.results import Row
 from depth_anything_ros.evaluation.resume import CHUNK, ScoreStore, fingerprint_of, score_resumable
 from depth_anything_ros.evaluation.scoring import score_models
+from depth_anything_ros.geometry.camera import Camera
 
 NAMES = [str(number) for number in range(CHUNK + 4)]
 RULES = SetRules(max_depth=8.0)
@@ -88,6 +89,17 @@ def test_scores_of_other_models_rules_and_files_are_not_used(tmp_path):
         reader = Reader()
         resumed(tmp_path, reader, **change)
         assert reader.read == NAMES, change
+
+
+def test_scores_of_another_truth_are_not_used():
+    """Another topic of a bag, or another scale of depth, changes the truth but no file."""
+    first = frame("0")
+    prints = {
+        fingerprint_of(models(), seen, RULES)
+        for seen in (first, replace(first, depth=2 * first.depth), replace(first, camera=Camera(16, 12, 9, 9, 8, 6)))
+    }
+    assert len(prints) == 3
+    assert fingerprint_of(models(), frame("0"), RULES) in prints
 
 
 def test_damaged_files_are_scored_again(tmp_path):
