@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,7 +72,7 @@ def _by_range(title: str, values: dict[str, Any]) -> list[str]:
     obstacles = values["obstacles"]
     lines = [
         f"| {title}, AbsRel | {' | '.join(map(_number, values['abs_rel_by_range']))} |",
-        f"| {title}, too far by | {' | '.join(_percent(_hundred(bias), '+') for bias in values['bias_by_range'])} |",
+        f"| {title}, too far by | {' | '.join(_percent(_excess(bias), '+') for bias in values['bias_by_range'])} |",
     ]
     if obstacles is not None:
         for name in ("missed", "false"):
@@ -102,5 +103,6 @@ def _percent(value: float | None, sign: str = "") -> str:
     return _NONE if value is None else f"{value:{sign}.1f} %"
 
 
-def _hundred(value: float | None) -> float | None:
-    return None if value is None else 100 * value
+def _excess(bias: float | None) -> float | None:
+    """Return by how many percent depth is too far, from a mean of ln P - ln Z."""
+    return None if bias is None else 100 * math.expm1(bias)

@@ -100,7 +100,7 @@ def test_report_has_a_section_for_robots():
     for text in (text_report([result], full), markdown_report([result], full)):
         assert "## For robots" in text
         assert "Voxels of 5 cm, occupied by 1 or more points." in text
-        assert "| model (meters as they are), too far by | – | -10.5 % | -10.5 % | -10.5 % | – | – | – |" in text
+        assert "| model (meters as they are), too far by | – | -10.0 % | -10.0 % | -10.0 % | – | – | – |" in text
         assert "from 32 m" in text
     values = json_report([result], full, {})["sets"][0]["rows"][0]["for_robots"]
     assert json.loads(json.dumps(values))["latency_milliseconds"]["median"] > 0
