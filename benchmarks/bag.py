@@ -12,6 +12,7 @@ else the machine does. Further options are passed to `bag`, such as
 from __future__ import annotations
 
 import argparse
+import functools
 import shutil
 import statistics
 import sys
@@ -115,7 +116,7 @@ def main() -> int:
         for number in range(args.rounds + 1):
             command.run(given)
             images = images or decoded_images(args.bag, TimedRun.topic)
-            bare = measure(lambda: run_bare(loaded, images), len(images))
+            bare = measure(functools.partial(run_bare, loaded, images), len(images))
             ratio = TimedRun.cost.rate / bare.rate
             if number:  # the first round warms up
                 ratios.append(ratio)

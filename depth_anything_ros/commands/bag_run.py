@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import sys
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,7 @@ from depth_anything_ros.data.bag_output import BagOutput
 from depth_anything_ros.geometry.frame_tree import FrameTree
 from depth_anything_ros.processing.frame_settings import FrameSettings
 from depth_anything_ros.processing.outputs import SCALE, TOPICS
-from depth_anything_ros.processing.recorded_camera import RecordedCamera
+from depth_anything_ros.processing.recorded_camera import RecordedCamera, StartedFrame
 from depth_anything_ros.processing.recorded_messages import KINDS, MessageWriter, as_ros2_info
 from depth_anything_ros.processing.recorded_sensors import RecordedFrames, RecordedOdometry, TreePoses
 from depth_anything_ros.processing.scale_measurements import CameraPoses, ScaleMeasurements
@@ -188,14 +191,18 @@ class BagRun:
             outcome.reasons[topic] = [f"not copied: {reason}"]
         self._take_static(outcome)
         bar = progress_bar("computing", "images", self._topics.images, quiet=not sys.stderr.isatty())
-        with bar, CallLater(WRITTEN_LATER) as later:
+        with bar, CallLater(WRITTEN_LATER) as later, ThreadPoolExecutor(1, "network") as network:
+            started: _Started | None = None
             for connection, time, content, image in self._ordered(outcome, copies):
-                if copier is not None:
-                    later.call(self._copy, copier, connection, time, content, outcome)
                 if image is not None:
-                    for topic, serialized in self._compute(image, time, outcome):
-                        later.call(output.write, self._prefix + topic, time, serialized)
+                    following = self._start(image, time, network, outcome)
+                    self._write(started, output, later, outcome)
+                    started = following
                     bar.update(1)
+                if copier is not None:
+                    write = functools.partial(self._copy, copier, connection, time, content, outcome)
+                    started.after.append(write) if started is not None else later.call(write)
+            self._write(started, output, later, outcome)
         for note in self._camera.notes:
             print(note, file=sys.stderr)
         return outcome
@@ -268,15 +275,55 @@ class BagRun:
         except Exception as error:  # rosbags raises errors of any kind for damaged messages
             outcome.skip(connection.topic, time, f"not copied: {error}")
 
-    def _compute(self, image: Any, time: int, outcome: Outcome) -> Iterator[tuple[str, memoryview]]:
-        """Yield topic and bytes of the messages of an image."""
+    def _start(self, image: Any, time: int, network: Executor, outcome: Outcome) -> _Started:
+        """Give an image to the model, which may still work on the one before."""
+        started = _Started(time)
+        with self._counting(time, outcome):
+            started.frame = self._camera.prepare(image)
+            started.estimate = network.submit(self._camera.estimate, started.frame)
+        return started
+
+    def _write(self, started: _Started | None, output: BagOutput, later: CallLater, outcome: Outcome) -> None:
+        """Write the messages of an image, after the image itself, and then what was recorded after it."""
+        if started is None:
+            return
+        after = iter(started.after)
+        for write in itertools.islice(after, 1):  # the image
+            later.call(write)
+        if started.frame is not None and started.estimate is not None:
+            with self._counting(started.time, outcome):
+                started.estimate.result()
+                frame = self._camera.finish(started.frame)
+                for topic, content in self._messages.serialized(frame):
+                    later.call(output.write, self._prefix + topic, started.time, content)
+                outcome.done += 1
+                if frame.problem:
+                    outcome.incomplete[frame.problem] = outcome.incomplete.get(frame.problem, 0) + 1
+        for write in after:
+            later.call(write)
+
+    @contextmanager
+    def _counting(self, time: int, outcome: Outcome) -> Iterator[None]:
+        """Count an image as failed if the block cannot use it."""
         try:
-            frame = self._camera.process(image)
+            yield
         except (ValueError, ModelError) as error:
             outcome.failed += 1
             outcome.skip(self._topics.image, time, error)
-            return
-        yield from self._messages.serialized(frame)
-        outcome.done += 1
-        if frame.problem:
-            outcome.incomplete[frame.problem] = outcome.incomplete.get(frame.problem, 0) + 1
+
+
+@dataclass
+class _Started:
+    """An image on its way.
+
+    Attributes:
+        time: nanoseconds, when it was received.
+        frame: None if it cannot be used.
+        estimate: the model's work on it.
+        after: writes the image's own message and those that follow it.
+    """
+
+    time: int
+    frame: StartedFrame | None = None
+    estimate: Future[None] | None = None
+    after: list[Callable[[], None]] = field(default_factory=list)

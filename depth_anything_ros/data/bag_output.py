@@ -12,6 +12,7 @@ from typing import Any
 from depth_anything_ros.data.bag_paths import METADATA
 from depth_anything_ros.data.depth_files import import_for
 from depth_anything_ros.data.frame import DataError
+from depth_anything_ros.data.mcap_storage import without_copies
 from depth_anything_ros.system.atomic_file import is_left_behind, naming, partial_of
 
 MCAP = ".mcap"
@@ -57,6 +58,9 @@ class BagOutput:
         name = path.name.removesuffix(MCAP)
         self._bag = self._temporary / name
         self._writer = rosbag2.Writer(self._bag, version=VERSION, storage_plugin=rosbag2.StoragePlugin.MCAP)
+        storages = self._writer.STORAGE_PLUGINS
+        mcap = rosbag2.StoragePlugin.MCAP
+        self._writer.STORAGE_PLUGINS = {**storages, mcap: without_copies(storages[mcap])}
         with naming(path):
             self._writer.open()
 

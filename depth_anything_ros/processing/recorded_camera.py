@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from depth_anything_ros.processing.stamp_order import StampOrder
 from depth_anything_ros.runtime.estimator import Estimator
 
 Size = tuple[int, int]
+FRAMES_AT_ONCE = 2
+"""One that is with the model, and one whose outputs are derived."""
 
 
 class SkippedImageError(ValueError):
@@ -36,7 +39,7 @@ class FrameOutputs:
         header: of the image.
         size: (H, W) of the outputs.
         info: camera_info of the outputs, whose header is to be replaced; None if it is not requested or unknown.
-        filled: the outputs; they are valid until the next image.
+        filled: the outputs; they are valid until the next but one is prepared.
         scale: the report of the scale; None if it is not requested.
         problem: why an output is missing; "" if none is.
     """
@@ -46,6 +49,25 @@ class FrameOutputs:
     info: Any
     filled: DepthBuffers
     scale: ScaleReport | None
+    problem: str
+
+
+@dataclass(frozen=True)
+class StartedFrame:
+    """A frame before and during the model's work.
+
+    Attributes:
+        header: of the image.
+        size: (H, W) of the outputs.
+        info: camera_info of the outputs; None if it is not requested or unknown.
+        frame: for the model; None if no output needs it.
+        problem: why an output is missing; "" if none is.
+    """
+
+    header: Any
+    size: Size
+    info: Any
+    frame: PreparedFrame | None
     problem: str
 
 
@@ -83,7 +105,8 @@ class RecordedCamera:
         if measurements is not None:
             self._steps.measured = MeasuredScale(measurements, estimator.record.scale_model, uses_images)
         self._requested = set(requested) - self.absent(estimator, settings)
-        self._buffers: tuple[tuple, DepthBuffers] | None = None
+        self._key: tuple | None = None
+        self._buffers: deque[DepthBuffers] = deque()
 
     @staticmethod
     def absent(estimator: Estimator, settings: FrameSettings) -> set[str]:
@@ -98,8 +121,8 @@ class RecordedCamera:
         absent |= set() if is_measured else {SCALE}
         return absent | (set() if settings.scale.gives_depth else set(NEEDS_DEPTH))
 
-    def process(self, message: Any) -> FrameOutputs:
-        """Return the outputs of an image.
+    def prepare(self, message: Any) -> StartedFrame:
+        """Decode and rectify an image, and choose its buffers. The frame before may still be with the model.
 
         Args:
             message: a sensor_msgs Image or CompressedImage; its camera_info is in `infos`.
@@ -107,7 +130,6 @@ class RecordedCamera:
         Raises:
             SkippedImageError: its stamp repeats, or is out of order.
             BadImageError: it cannot be decoded.
-            ModelError: the model fails.
         """
         header, parameters = message.header, self.settings.parameters
         fault = self._stamps.fault(header.stamp.sec * 10**9 + header.stamp.nanosec)
@@ -120,15 +142,32 @@ class RecordedCamera:
         info = geometry.info if geometry is not None and "info" in self._requested else None
         outputs = self._buffers_for(size, geometry is not None)
         if not outputs and SCALE not in self._requested:
-            return FrameOutputs(header, size, info, outputs, None, problem)
+            return StartedFrame(header, size, info, None, problem)
         frame = self._steps.prepare(header, rgb, size, geometry, outputs, self.settings)
-        self._estimator.estimate(frame.rgb, frame.size, frame.values, frame.outputs.confidence)
-        filled, report = self._finish(frame)
-        if outputs and not filled:
-            problem = problem or f"no scale: {self._steps.scale_problem}"
-        return FrameOutputs(header, size, info, filled, report, problem)
+        return StartedFrame(header, size, info, _kept(frame, message), problem)
 
-    def _finish(self, frame: PreparedFrame) -> tuple[DepthBuffers, ScaleReport | None]:
+    def estimate(self, started: StartedFrame) -> None:
+        """Run the model on a frame. It may run in another thread than the rest.
+
+        Args:
+            started: from `prepare`.
+
+        Raises:
+            ModelError: the model fails.
+        """
+        frame = started.frame
+        if frame is not None:
+            self._estimator.estimate(frame.rgb, frame.size, frame.values, frame.outputs.confidence)
+
+    def finish(self, started: StartedFrame) -> FrameOutputs:
+        """Return the outputs of a frame.
+
+        Args:
+            started: from `prepare`; `estimate` has run.
+        """
+        frame, problem = started.frame, started.problem
+        if frame is None:
+            return FrameOutputs(started.header, started.size, started.info, DepthBuffers(), None, problem)
         network_size = self._estimator.input_size_for(*frame.rgb.shape[:2])
         settings, filled = self._steps.scale(frame, network_size)
         report, measured = None, self._steps.measured
@@ -136,7 +175,9 @@ class RecordedCamera:
             report = measured.report(self.settings.parameters.scale_hold)
         if filled or not frame.outputs:
             self._steps.derive(frame, network_size, settings, filled)
-        return filled, report
+        elif not problem:
+            problem = f"no scale: {self._steps.scale_problem}"
+        return FrameOutputs(started.header, started.size, started.info, filled, report, problem)
 
     def _find_geometry(self, header: Any, image_size: Size, size: Size) -> tuple[OutputGeometry | None, str]:
         """Return the geometry of the outputs, or None and the reason."""
@@ -159,19 +200,31 @@ class RecordedCamera:
             self.notes.append(text)
 
     def _buffers_for(self, size: Size, has_camera: bool) -> DepthBuffers:
-        """Return the buffers to fill; they are allocated again only if a size changes."""
+        """Return the buffers to fill: two sets in turn, allocated again only if a size changes."""
         depth = self.settings.depth
         key = (size, has_camera)
-        if self._buffers is None or self._buffers[0] != key:
-            if self._buffers is not None:
-                self._steps.free_buffers()
-            arrays: dict[str, np.ndarray] = {}
-            for name, encoding in ENCODINGS.items():
-                if name in self._requested:
-                    dtype, channels = PIXELS[encoding]
-                    arrays[name] = np.empty(size if channels == 1 else (*size, channels), dtype)
-            if has_camera and "points" in self._requested:
-                rows, columns = organized_size(*size, depth.stride)
-                arrays["points"] = np.empty(rows * columns * (POINT_STEP if depth.colored else POSITION_STEP), np.uint8)
-            self._buffers = key, DepthBuffers(**arrays)
-        return self._buffers[1]
+        if self._key != key:
+            self._key, self._buffers = key, deque()
+        if len(self._buffers) == FRAMES_AT_ONCE:
+            self._buffers.rotate()
+            return self._buffers[0]
+        arrays: dict[str, np.ndarray] = {}
+        for name, encoding in ENCODINGS.items():
+            if name in self._requested:
+                dtype, channels = PIXELS[encoding]
+                arrays[name] = np.empty(size if channels == 1 else (*size, channels), dtype)
+        if has_camera and "points" in self._requested:
+            rows, columns = organized_size(*size, depth.stride)
+            arrays["points"] = np.empty(rows * columns * (POINT_STEP if depth.colored else POSITION_STEP), np.uint8)
+        self._buffers.appendleft(DepthBuffers(**arrays))
+        return self._buffers[0]
+
+
+def _kept(frame: PreparedFrame, message: Any) -> PreparedFrame:
+    """Return a frame whose arrays the preparation of the next one does not overwrite."""
+    rgb, values = frame.rgb, frame.values
+    if not np.may_share_memory(rgb, np.asarray(message.data)):
+        rgb = rgb.copy()
+    if values is not frame.outputs.depth and values is not frame.outputs.inverse_depth:
+        values = np.empty_like(values)
+    return replace(frame, rgb=rgb, values=values)
