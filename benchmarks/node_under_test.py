@@ -63,10 +63,10 @@ def ours(parts: PartTimes, flying_threshold: float) -> Node:
     stream = node.streams[""]
     processor, outputs = stream.processor, stream._outputs
     estimator.estimate = parts.timed(RESIZE, estimator.estimate)
-    processor._decoder.decode = parts.timed(CONVERT, processor._decoder.decode)
+    processor.steps._decoder.decode = parts.timed(CONVERT, processor.steps._decoder.decode)
     depth_products.output_to_depth = parts.timed(DEPTH, depth_products.output_to_depth)
     depth_products.limit_depth = parts.timed(DEPTH, depth_products.limit_depth)
-    processor._pipeline._find_flying = parts.timed(FLYING, processor._pipeline._find_flying)
+    processor.steps._products._find_flying = parts.timed(FLYING, processor.steps._products._find_flying)
     depth_products.write_point_cloud = parts.timed(CLOUD, depth_products.write_point_cloud)
     for name, part in (("depth", PUBLISH_DEPTH), ("points", PUBLISH_CLOUD)):
         publisher = outputs._publishers[name]
