@@ -107,12 +107,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also report missed and false obstacles, error by range and region, drift, flicker and latency",
     )
     parser.add_argument(
-        "--voxel", type=float, default=0.05, metavar="M", help="with --robot: side of an obstacle voxel (default: 0.05)"
+        "--voxel",
+        type=float,
+        default=0.05,
+        metavar="METERS",
+        help="with --robot: side of an obstacle voxel (default: 0.05)",
     )
     parser.add_argument(
         "--camera-height",
         type=float,
-        metavar="M",
+        metavar="METERS",
         help="with --robot: height of a level camera; then only obstacles from 0.1 to 2 m above the ground count",
     )
     add_backend_arguments(parser, record=False)
