@@ -50,6 +50,12 @@ examples: depth_anything_ros bag drive.mcap drive_depth
 """
 
 
+_SCALE_ADVICE = (
+    "for depth give a source of the scale: --depth, --points, --scan, --range or --camera-height; or a fixed scale: "
+    "-p scale.a:=A -p scale.b:=B"
+)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -89,6 +95,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--camera-height", type=parse.positive, metavar="METERS", help="scale from a flat ground below the camera"
     )
+    parser.add_argument(
+        "--camera-pitch",
+        type=parse.number,
+        metavar="DEGREES",
+        help="angle by which the camera looks down, with --camera-height and without --imu (default: 0)",
+    )
     parser.add_argument("--imu", metavar="TOPIC", help="Imu for the direction of gravity, with --camera-height")
     parser.add_argument("--odometry", metavar="TOPIC", help="Odometry that carries the scale between measurements")
     parser.add_argument(
@@ -122,6 +134,8 @@ def run(args: argparse.Namespace) -> int:
         print(estimator.provenance, file=sys.stderr)
         settings = choose_settings(setup.stream, estimator.record, setup.measuring.sources)
         print(settings.scale.text, file=sys.stderr)
+        if not settings.scale.gives_depth:
+            print(_SCALE_ADVICE, file=sys.stderr)
         saved = _saved(args.save, estimator, settings)
         work = BagRun(reader, estimator, settings, setup.measuring, topics, saved, args.namespace)
         outcome = _write(work, args)
@@ -141,6 +155,8 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
     """Return the parameters that options set."""
     if args.imu is not None and args.camera_height is None:
         raise CommandError("--imu tells gravity for the ground: give --camera-height too")
+    if args.camera_pitch is not None and args.camera_height is None:
+        raise CommandError("--camera-pitch is for the ground: give --camera-height too")
     given: dict[str, Any] = dict(args.param)
     options: Mapping[str, Any] = {
         "model": args.model,
@@ -150,6 +166,7 @@ def _given(args: argparse.Namespace) -> dict[str, Any]:
         "record": None if args.record is None else str(args.record),
         "rectified": None if args.rectified is None else {"true": True, "false": False}.get(args.rectified, "auto"),
         "scale.camera_height": args.camera_height,
+        "scale.camera_pitch": args.camera_pitch,
         "scale.extrinsics": args.extrinsics,
         "scale.odometry": None if args.odometry is None else "topic",
     }
@@ -182,7 +199,7 @@ def _saved(requested: list[str] | None, estimator: Estimator, settings: FrameSet
     if missing:
         reason = f"{estimator.record.name} with this scale does not give {', '.join(missing)}"
         if not saved:
-            raise CommandError(f"--save: {reason}; {settings.scale.text}")
+            raise CommandError(f"--save: {reason}; {_SCALE_ADVICE}")
         print(reason, file=sys.stderr)
     return saved
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import itertools
+import re
 import sys
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -79,10 +80,24 @@ class Outcome:
         for topic, reasons in self.reasons.items():
             more = f"; and {len(reasons) - MAX_NAMED} more" if len(reasons) > MAX_NAMED else ""
             yield f"{topic}: skipped {len(reasons)} messages: {'; '.join(reasons[:MAX_NAMED])}{more}"
-        for reason, count in self.incomplete.items():
-            yield f"{count} images without some outputs: {reason}"
+        for reason, count in count_reasons(self.incomplete).items():
+            yield f"{count} image{'s' * (count > 1)} without some outputs: {reason}"
         if self.stopped:
             yield f"the recording could not be read to its end: {self.stopped}"
+
+
+def count_reasons(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the counts by reason; reasons that differ in numbers only count as one, the first.
+
+    Args:
+        counts: by reason.
+    """
+    first: dict[str, str] = {}
+    joined: dict[str, int] = {}
+    for reason, count in counts.items():
+        named = first.setdefault(re.sub(r"[\d.]+", "#", reason), reason)
+        joined[named] = joined.get(named, 0) + count
+    return joined
 
 
 class BagRun:
