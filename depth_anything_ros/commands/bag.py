@@ -16,6 +16,7 @@ from depth_anything_ros.commands.backend_arguments import add_backend_arguments
 from depth_anything_ros.commands.bag_parameters import parameter_values, parse_parameter
 from depth_anything_ros.commands.bag_run import BagRun, Outcome
 from depth_anything_ros.commands.bag_topics import SOURCE_OPTIONS, choose_bag_topics
+from depth_anything_ros.commands.sensor_arguments import add_sensor_arguments, check_imu
 from depth_anything_ros.data.bag_output import BagOutput, check_output
 from depth_anything_ros.data.bags import bag_reader
 from depth_anything_ros.processing.frame_settings import FrameSettings, choose_settings
@@ -88,28 +89,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rectified", choices=("auto", "true", "false"), help="whether the images are rectified (default: auto)"
     )
-    parser.add_argument("--points", metavar="TOPIC", help="scale from a PointCloud2")
-    parser.add_argument("--depth", metavar="TOPIC", help="scale from a depth image, with camera_info next to it")
-    parser.add_argument("--scan", metavar="TOPIC", help="scale from a LaserScan")
-    parser.add_argument("--range", metavar="TOPIC", help="scale from a Range")
-    parser.add_argument(
-        "--camera-height", type=parse.positive, metavar="METERS", help="scale from a flat ground below the camera"
-    )
-    parser.add_argument(
-        "--camera-pitch",
-        type=parse.number,
-        metavar="DEGREES",
-        help="angle by which the camera looks down, with --camera-height and without --imu (default: 0)",
-    )
-    parser.add_argument("--imu", metavar="TOPIC", help="Imu for the direction of gravity, with --camera-height")
     parser.add_argument("--odometry", metavar="TOPIC", help="Odometry that carries the scale between measurements")
-    parser.add_argument(
-        "--extrinsics",
-        nargs=7,
-        type=parse.number,
-        metavar=("X", "Y", "Z", "QX", "QY", "QZ", "QW"),
-        help="position and rotation of the sensor in the camera's optical frame, instead of TF",
-    )
+    add_sensor_arguments(parser, "scale from")
 
 
 @dataclass(frozen=True)
@@ -153,8 +134,7 @@ def _setup(args: argparse.Namespace) -> _Setup:
 
 def _given(args: argparse.Namespace) -> dict[str, Any]:
     """Return the parameters that options set."""
-    if args.imu is not None and args.camera_height is None:
-        raise CommandError("--imu tells gravity for the ground: give --camera-height too")
+    check_imu(args)
     if args.camera_pitch is not None and args.camera_height is None:
         raise CommandError("--camera-pitch is for the ground: give --camera-height too")
     given: dict[str, Any] = dict(args.param)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import functools
 import itertools
-import re
 import sys
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from depth_anything_ros.processing.scale_parameters import ScaleMeasuring
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.system.background import CallLater, ReadAhead
 from depth_anything_ros.system.progress import progress_bar
+from depth_anything_ros.system.reason_counts import join_reasons
 
 LOOKAHEAD = 100_000_000
 """Nanoseconds after an image whose messages are read before it is computed: as far as a measurement may be away."""
@@ -80,24 +80,10 @@ class Outcome:
         for topic, reasons in self.reasons.items():
             more = f"; and {len(reasons) - MAX_NAMED} more" if len(reasons) > MAX_NAMED else ""
             yield f"{topic}: skipped {len(reasons)} messages: {'; '.join(reasons[:MAX_NAMED])}{more}"
-        for reason, count in count_reasons(self.incomplete).items():
+        for reason, count in join_reasons(self.incomplete).items():
             yield f"{count} image{'s' * (count > 1)} without some outputs: {reason}"
         if self.stopped:
             yield f"the recording could not be read to its end: {self.stopped}"
-
-
-def count_reasons(counts: Mapping[str, int]) -> dict[str, int]:
-    """Return the counts by reason; reasons that differ in numbers only count as one, the first.
-
-    Args:
-        counts: by reason.
-    """
-    first: dict[str, str] = {}
-    joined: dict[str, int] = {}
-    for reason, count in counts.items():
-        named = first.setdefault(re.sub(r"[\d.]+", "#", reason), reason)
-        joined[named] = joined.get(named, 0) + count
-    return joined
 
 
 class BagRun:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 
 from depth_anything_ros.commands import CommandError
-from depth_anything_ros.commands import arguments as parse
+from depth_anything_ros.commands.sensor_arguments import add_extrinsics, extrinsics_of
 from depth_anything_ros.evaluation.bag_set import BagTruth
-from depth_anything_ros.geometry.transform import Transform
 
 _NAMES = ("image", "camera_info", "truth", "rectified", "extrinsics")
 
@@ -25,13 +24,7 @@ def add_bag_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "true", "false"),
         help="whether the images are rectified (default: auto: the topic's name decides); raw images are rectified",
     )
-    group.add_argument(
-        "--extrinsics",
-        nargs=7,
-        type=parse.number,
-        metavar=("X", "Y", "Z", "QX", "QY", "QZ", "QW"),
-        help="position and rotation of the truth's sensor in the camera's optical frame, instead of TF",
-    )
+    add_extrinsics(group, "the truth's sensor")
 
 
 def check_no_bag_options(args: argparse.Namespace) -> None:
@@ -43,11 +36,5 @@ def check_no_bag_options(args: argparse.Namespace) -> None:
 
 def truth_of(args: argparse.Namespace) -> BagTruth:
     """Return the topics of the options. Raises `CommandError` for an invalid rotation."""
-    extrinsics = None
-    if args.extrinsics is not None:
-        try:
-            extrinsics = Transform.from_quaternion(args.extrinsics[3:], args.extrinsics[:3])
-        except ValueError as error:
-            raise CommandError(f"--extrinsics: {error}") from error
     rectified = {"true": True, "false": False}.get(args.rectified)
-    return BagTruth(args.image, args.camera_info, args.truth, rectified, extrinsics)
+    return BagTruth(args.image, args.camera_info, args.truth, rectified, extrinsics_of(args))

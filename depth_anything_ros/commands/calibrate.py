@@ -22,6 +22,7 @@ from depth_anything_ros.commands.calibration_report import (
     spread_text,
     text_of,
 )
+from depth_anything_ros.commands.sensor_arguments import add_sensor_arguments, check_imu, extrinsics_of
 from depth_anything_ros.data.bag_messages import BagRecording, Recording
 from depth_anything_ros.data.bag_topics import (
     COMPRESSED,
@@ -33,7 +34,6 @@ from depth_anything_ros.data.bag_topics import (
     read_index,
 )
 from depth_anything_ros.data.frame import as_png
-from depth_anything_ros.geometry.transform import Transform
 from depth_anything_ros.scale.kinds import KINDS as SCALE_KINDS
 from depth_anything_ros.scale.source_report import SourceReport, disagreements, examine, most_reliable
 from depth_anything_ros.system.atomic_file import atomic_write
@@ -78,28 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="whether the images are rectified; auto (default): the topic's name decides; raw images are rectified",
     )
-    parser.add_argument("--points", metavar="TOPIC", help="reference: a PointCloud2")
-    parser.add_argument("--depth", metavar="TOPIC", help="reference: a depth image, with camera_info next to it")
-    parser.add_argument("--scan", metavar="TOPIC", help="reference: a LaserScan")
-    parser.add_argument("--range", metavar="TOPIC", help="reference: a Range")
-    parser.add_argument(
-        "--camera-height", type=parse.positive, metavar="METERS", help="reference: a flat ground below the camera"
-    )
-    parser.add_argument(
-        "--camera-pitch",
-        type=parse.number,
-        default=0.0,
-        metavar="DEGREES",
-        help="angle by which the camera looks down, without --imu (default: 0)",
-    )
-    parser.add_argument("--imu", metavar="TOPIC", help="Imu for the direction of gravity, with --camera-height")
-    parser.add_argument(
-        "--extrinsics",
-        nargs=7,
-        type=parse.number,
-        metavar=("X", "Y", "Z", "QX", "QY", "QZ", "QW"),
-        help="position and rotation of the sensor in the camera's optical frame, instead of TF",
-    )
+    add_sensor_arguments(parser, "reference:")
     parser.add_argument(
         "--frames", type=parse.at_least(1), default=60, metavar="N", help="frames to use, evenly spread (default: 60)"
     )
@@ -113,14 +92,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare the sensors with the model. Return 1 if an image or a requested source could not be used, else 0."""
-    extrinsics = _extrinsics(args)
+    extrinsics = extrinsics_of(args)
     recording = _recording(args)
     index, tree = read_index(recording)
     topics = choose_topics(str(recording), index, _requested(args))
     for note in topics.notes:
         print(note, file=sys.stderr)
     _check_extrinsics(args, len(topics.sources) + (topics.imu is not None))
-    ground = None if args.camera_height is None else Ground(args.camera_height, args.camera_pitch)
+    pitch = args.camera_pitch or 0.0
+    ground = None if args.camera_height is None else Ground(args.camera_height, pitch)
     rectified = {"auto": None, "true": True, "false": False}[args.rectified]
     camera = camera_model(index, topics, rectified)
     times = choose_frames(index, topics, args.frames, ground is not None)
@@ -137,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
             estimator,
             args.extrinsics,
             args.camera_height,
-            args.camera_pitch,
+            pitch,
             args.fixed,
         )
         best = _best(reports, collected)
@@ -172,20 +152,10 @@ def _recording(args: argparse.Namespace) -> Recording:
 
 
 def _requested(args: argparse.Namespace) -> Requested:
-    if args.imu is not None and args.camera_height is None:
-        raise CommandError("--imu tells gravity for the ground: give --camera-height too")
+    check_imu(args)
     sources = {source: getattr(args, option) for source, (option, _) in SOURCES.items()}
     given = {source: topic for source, topic in sources.items() if topic is not None}
     return Requested(args.image, args.camera_info, given, args.imu, args.camera_height is not None)
-
-
-def _extrinsics(args: argparse.Namespace) -> Transform | None:
-    if args.extrinsics is None:
-        return None
-    try:
-        return Transform.from_quaternion(args.extrinsics[3:], args.extrinsics[:3])
-    except ValueError as error:
-        raise CommandError(f"--extrinsics: {error}") from error
 
 
 def _check_extrinsics(args: argparse.Namespace, sensors: int) -> None:

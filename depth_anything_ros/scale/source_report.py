@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -25,6 +25,7 @@ from depth_anything_ros.scale.clock_check import ClockCheck, check_clock
 from depth_anything_ros.scale.extrinsics_check import ExtrinsicsCheck, check_extrinsics
 from depth_anything_ros.scale.kinds import ScaleKind, log_depth
 from depth_anything_ros.scale.sensor_points import SAME_PLACE
+from depth_anything_ros.system.reason_counts import join_reasons
 
 ADEQUATE = 0.05
 """Largest spread over time of the depth that a fixed pair gives, relative, at which the pair is adequate."""
@@ -83,12 +84,7 @@ class SourceReport:
     @property
     def refusal_counts(self) -> dict[str, int]:
         """The number of frames by reason; reasons that differ in numbers only count as one."""
-        first: dict[str, str] = {}
-        counts: dict[str, int] = {}
-        for reason in self.refusals:
-            named = first.setdefault(re.sub(r"[\d.]+", "#", reason), reason)
-            counts[named] = counts.get(named, 0) + 1
-        return counts
+        return join_reasons(Counter(self.refusals))
 
 
 def examine(

@@ -11,27 +11,18 @@ from rclpy.time import Time
 
 from depth_anything_ros.geometry.transform import Transform
 from depth_anything_ros.processing.poses import EXTRAPOLATION, TransformError, interpolate, pose_of, with_pose
+from depth_anything_ros.processing.scale_measurements import CameraPoses
 from depth_anything_ros.ros.io.transforms import SensorTransforms, time_of
 from depth_anything_ros.scale.sensor_messages import FrameHeader, seconds_of
 
 TOPIC = "scale/odometry"
 
 
-class Odometry(Protocol):
-    """Tells the camera's pose."""
+class Odometry(CameraPoses, Protocol):
+    """Tells the camera's pose from a source that can be opened and closed."""
 
     def set_open(self, is_open: bool) -> None:
         """Subscribe, or unsubscribe."""
-
-    def pose(self, camera: Any) -> Transform:
-        """Return the transform from the camera's optical frame to a fixed frame, at the time of an image.
-
-        Args:
-            camera: header of the image.
-
-        Raises:
-            TransformError: it is unknown.
-        """
 
     def reset(self) -> None:
         """Forget the poses so far, because time has jumped."""
@@ -73,7 +64,7 @@ class TopicOdometry:
         self._poses = []
 
     def pose(self, camera: Any) -> Transform:
-        """Return the camera's pose; see `Odometry`."""
+        """Return the camera's pose; see `CameraPoses`."""
         if not self._poses:
             raise TransformError(f"no message on {self._node.resolve_topic_name(self._topic)}")
         child = interpolate(self._poses, seconds_of(camera))
@@ -111,7 +102,7 @@ class TfOdometry:
         """Do nothing: the transforms are reset by themselves."""
 
     def pose(self, camera: Any) -> Transform:
-        """Return the camera's pose; see `Odometry`."""
+        """Return the camera's pose; see `CameraPoses`."""
         try:
             return self._transforms.lookup(self._frame, camera.frame_id, time_of(camera.stamp))[1]
         except TransformError:  # the odometry of the image's time may arrive later
