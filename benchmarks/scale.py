@@ -17,17 +17,14 @@ import cv2
 import numpy as np
 from scale_frames import (
     PATTERNS,
-    SETS,
     Network,
+    add_arguments,
     affine_optimum,
-    away_from,
-    bundled,
-    degraded,
+    draws,
     frames,
-    measure,
-    pattern,
+    frames_of,
+    network_of,
     score,
-    scored,
 )
 from scale_methods import INVERSE, METHODS, TRIALS, Method
 from scale_picture import write_picture
@@ -36,8 +33,8 @@ from depth_anything_ros.scale.fit import ScaleFit, fit
 from depth_anything_ros.scale.fit_problem import Prior
 from depth_anything_ros.scale.kinds import log_depth
 from depth_anything_ros.scale.references import References, references
+from depth_anything_ros.scale.scale_state import ScaleState
 from depth_anything_ros.scale.shape import LocalField
-from depth_anything_ros.scale.tracker import ScaleState
 from depth_anything_ros.scale.uncertainty import depth_sigma
 
 OPTIMUM = "affine optimum"
@@ -64,15 +61,10 @@ def run(
     """
     scores: Scores = {kind: {column: [] for column in (OPTIMUM, *methods)} for kind in kinds}
     for number, (image, truth) in enumerate(frames(name, chosen)):
-        output, valid = network(image, truth, number), scored(truth)
+        output = network(image, truth, number)
         optimum = affine_optimum(output, truth)
         for kind in kinds:
-            for seed in seeds:
-                rng = np.random.default_rng(1000 * seed + number)
-                pixels = pattern(kind, valid, rng)
-                if len(pixels) < 4:
-                    continue
-                known, mask = measure(truth, pixels, rng), away_from(pixels, valid)
+            for known, mask in draws(kind, truth, number, seeds):
                 scores[kind][OPTIMUM].append(score(optimum, truth, mask))
                 for method, function in methods.items():
                     scores[kind][method].append(score(function(output, known), truth, mask))
@@ -132,15 +124,7 @@ def _correct(output: np.ndarray, known: References, has_sigma: bool) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--network", default="tiny", help="model to scale, or 'degraded' (default: tiny)")
-    parser.add_argument(
-        "--floor", type=float, default=0.05, help="affine optimum of 'degraded', AbsRel (default: 0.05)"
-    )
-    parser.add_argument("--stride", type=int, default=4, help="use every n-th frame of the 3 Hz kitchen (default: 4)")
-    parser.add_argument("--held-out", action="store_true", help="score frames that no setting was chosen on")
-    parser.add_argument(
-        "--seeds", type=int, nargs="+", default=[5, 6, 7], help="of noise and patterns (default: 5 6 7)"
-    )
+    add_arguments(parser)
     parser.add_argument("--trials", action="store_true", help="score what was tried and left out")
     parser.add_argument(
         "--picture", type=Path, metavar="FILE", help="write the picture of docs/metric.md, and no table"
@@ -151,11 +135,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write_picture(args.picture, args.network)
         return
     print(f"one core, 1,000 references, 640x480: {cost()}\n")
-    network = degraded(args.floor) if args.network == "degraded" else bundled(args.network)
-    chosen = {SETS[0]: slice(0, 50, args.stride)}
-    if args.held_out:
-        chosen = {SETS[0]: slice(50, None, args.stride), SETS[1]: slice(0, None, 4 * args.stride), SETS[2]: slice(None)}
-    for name, part in chosen.items():
+    network = network_of(args)
+    for name, part in frames_of(args).items():
         print(
             f"{name}\n\n{table(run(name, part, network, args.seeds, TRIALS if args.trials else METHODS))}\n", flush=True
         )

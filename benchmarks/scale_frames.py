@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import argparse
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -189,3 +190,45 @@ def score(depth: np.ndarray | None, truth: np.ndarray, mask: np.ndarray) -> floa
     if depth is None:
         return float("nan")
     return float(np.mean(np.abs(np.clip(depth[mask], *LIMITS) - truth[mask]) / truth[mask]))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose network, frames and draws."""
+    parser.add_argument("--network", default="tiny", help="model to scale, or 'degraded' (default: tiny)")
+    parser.add_argument(
+        "--floor", type=float, default=0.05, help="affine optimum of 'degraded', AbsRel (default: 0.05)"
+    )
+    parser.add_argument("--stride", type=int, default=4, help="use every n-th frame of the 3 Hz kitchen (default: 4)")
+    parser.add_argument("--held-out", action="store_true", help="use frames that no setting was chosen on")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[5, 6, 7], help="of noise and patterns (default: 5 6 7)"
+    )
+
+
+def network_of(args: argparse.Namespace) -> Network:
+    """Return the network of the options."""
+    return degraded(args.floor) if args.network == "degraded" else bundled(args.network)
+
+
+def frames_of(args: argparse.Namespace) -> dict[str, slice]:
+    """Return the frames of each set: those that settings were chosen on, or those that none was chosen on."""
+    if not args.held_out:
+        return {SETS[0]: slice(0, 50, args.stride)}
+    return {SETS[0]: slice(50, None, args.stride), SETS[1]: slice(0, None, 4 * args.stride), SETS[2]: slice(None)}
+
+
+def draws(kind: str, truth: np.ndarray, number: int, seeds: Sequence[int]) -> Iterator[tuple[References, np.ndarray]]:
+    """Yield references of a pattern, and the pixels to score; a pattern with too few valid pixels gives none.
+
+    Args:
+        kind: one of `PATTERNS`.
+        truth: depth in meters, NaN where unknown.
+        number: of the frame.
+        seeds: one draw for each.
+    """
+    valid = scored(truth)
+    for seed in seeds:
+        rng = np.random.default_rng(1000 * seed + number)
+        pixels = pattern(kind, valid, rng)
+        if len(pixels) >= 4:
+            yield measure(truth, pixels, rng), away_from(pixels, valid)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from scale_frames import PATTERNS, SETS, Network, away_from, bundled, degraded, frames, measure, pattern, scored
+from scale_frames import PATTERNS, Network, add_arguments, draws, frames, frames_of, network_of
 from scale_methods import INVERSE
 
 from depth_anything_ros.scale.fit import ScaleFit, fit
@@ -81,14 +81,10 @@ def run(name: str, chosen: slice, network: Network, seeds: Sequence[int]) -> str
     """
     found: dict[str, list[np.ndarray]] = {kind: [] for kind in PATTERNS}
     for number, (image, truth) in enumerate(frames(name, chosen)):
-        output, valid = network(image, truth, number), scored(truth)
+        output = network(image, truth, number)
         for kind in PATTERNS:
-            for seed in seeds:
-                rng = np.random.default_rng(1000 * seed + number)
-                pixels = pattern(kind, valid, rng)
-                if len(pixels) < 4:
-                    continue
-                result = errors(output, measure(truth, pixels, rng), truth, away_from(pixels, valid))
+            for known, mask in draws(kind, truth, number, seeds):
+                result = errors(output, known, truth, mask)
                 if result is not None:
                     found[kind].append(result)
     limits = " | ".join(f"< {limit} sigma" for limit in WITHIN)
@@ -103,22 +99,11 @@ def run(name: str, chosen: slice, network: Network, seeds: Sequence[int]) -> str
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--network", default="tiny", help="model to scale, or 'degraded' (default: tiny)")
-    parser.add_argument(
-        "--floor", type=float, default=0.05, help="affine optimum of 'degraded', AbsRel (default: 0.05)"
-    )
-    parser.add_argument("--stride", type=int, default=4, help="use every n-th frame of the 3 Hz kitchen (default: 4)")
-    parser.add_argument("--held-out", action="store_true", help="use frames that no setting was chosen on")
-    parser.add_argument(
-        "--seeds", type=int, nargs="+", default=[5, 6, 7], help="of noise and patterns (default: 5 6 7)"
-    )
+    add_arguments(parser)
     args = parser.parse_args(arguments)
     cv2.setNumThreads(1)
-    network = degraded(args.floor) if args.network == "degraded" else bundled(args.network)
-    chosen = {SETS[0]: slice(0, 50, args.stride)}
-    if args.held_out:
-        chosen = {SETS[0]: slice(50, None, args.stride), SETS[1]: slice(0, None, 4 * args.stride), SETS[2]: slice(None)}
-    for name, part in chosen.items():
+    network = network_of(args)
+    for name, part in frames_of(args).items():
         print(f"{name}\n\n{run(name, part, network, args.seeds)}\n", flush=True)
 
 
