@@ -10,7 +10,7 @@ from depth_node_graph import Client, floats
 from diagnostic_msgs.msg import DiagnosticArray
 from encoded_images import image_message
 from ros_messages import ideal_camera_info
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
+from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2, PointField
 
 from depth_anything_ros.geometry.camera import Camera
 
@@ -123,3 +123,19 @@ def points_of_room(depth: np.ndarray, seed: int = 0, count: int = 600) -> np.nda
 def error(found: np.ndarray, depth: np.ndarray) -> float:
     seen = np.isfinite(found) & np.isfinite(depth)
     return float(np.median(np.abs(found[seen] / depth[seen] - 1)))
+
+
+def scan_of(depth: np.ndarray) -> LaserScan:
+    row = HEIGHT // 2
+    x = (np.arange(WIDTH) - CAMERA.cx) / CAMERA.fx
+    ranges = depth[row] * np.hypot(1, x)
+    angles = np.arctan(-x)[::-1]
+    grid = np.linspace(angles[0], angles[-1], 200)
+    return LaserScan(
+        angle_min=grid[0],
+        angle_max=grid[-1],
+        angle_increment=grid[1] - grid[0],
+        range_min=0.05,
+        range_max=20.0,
+        ranges=np.interp(grid, angles, ranges[::-1]).astype(np.float32),
+    )

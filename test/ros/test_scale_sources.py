@@ -39,27 +39,12 @@ from scale_rig import (
     points_of_room,
     relative,
     room,
+    scan_of,
 )
 from sensor_msgs.msg import CameraInfo, Image, Imu, LaserScan, PointCloud2, Range
 from std_srvs.srv import Trigger
 
 from depth_anything_ros.ros.depth_node import diagnostics
-
-
-def scan_of(depth: np.ndarray) -> LaserScan:
-    row = HEIGHT // 2
-    x = (np.arange(WIDTH) - CAMERA.cx) / CAMERA.fx
-    ranges = depth[row] * np.hypot(1, x)
-    angles = np.arctan(-x)[::-1]
-    grid = np.linspace(angles[0], angles[-1], 200)
-    return LaserScan(
-        angle_min=grid[0],
-        angle_max=grid[-1],
-        angle_increment=grid[1] - grid[0],
-        range_min=0.05,
-        range_max=20.0,
-        ranges=np.interp(grid, angles, ranges[::-1]).astype(np.float32),
-    )
 
 
 @pytest.mark.parametrize("source", ["point_cloud", "depth_image 32FC1", "depth_image 16UC1", "laser_scan"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,24 @@ from depth_node_graph import (
 )
 from geometry_msgs.msg import TransformStamped
 from known_models import write_constant_model
-from scale_rig import DEPTH, FRAME, Rig, cloud_of, error, points_of_room, relative, room
-from sensor_msgs.msg import PointCloud2
+from scale_rig import (
+    CAMERA_HEIGHT,
+    DEPTH,
+    FRAME,
+    HEIGHT,
+    WIDTH,
+    Rig,
+    cloud_of,
+    depth_message,
+    error,
+    info,
+    optical_from_body,
+    points_of_room,
+    relative,
+    room,
+    scan_of,
+)
+from sensor_msgs.msg import Imu, PointCloud2, Range
 from tf2_ros import StaticTransformBroadcaster, TransformBroadcaster
 
 from depth_anything_ros.geometry.transform import Transform
@@ -63,6 +80,67 @@ def test_tf_brings_a_cloud_into_the_camera_and_a_gap_is_reported(graph, tmp_path
     broadcaster.sendTransform(transform(FRAME, "lidar", LIDAR.inverse()))
     found = rig.depth(lambda: {"scale/points": cloud()})
     assert error(found, depth) < 0.02
+
+
+BODY = Transform.from_quaternion(optical_from_body()[3:], optical_from_body()[:3])
+"""From a sensor with x forward, y left and z up, in the place of the camera, to the camera's optical frame."""
+
+
+def level_imu() -> Imu:
+    imu = Imu()
+    imu.orientation_covariance[0] = -1.0  # no orientation: the acceleration tells
+    imu.linear_acceleration.z = 9.81
+    return imu
+
+
+@pytest.mark.parametrize(
+    ("source", "pose", "limit"),
+    [("depth_image", Transform.identity(), 0.02), ("laser_scan", BODY, 0.1), ("ground_plane", BODY, 0.1)],
+)
+def test_tf_brings_every_sensor_into_the_camera(
+    graph, tmp_path: Path, source: str, pose: Transform, limit: float
+) -> None:
+    depth = room()
+    model = write_constant_model(tmp_path / "model.onnx", relative(depth))
+    height = {"scale__camera_height": CAMERA_HEIGHT} if source == "ground_plane" else {}
+    _, client = graph(model, (DEPTH,), scale__source=[source], **height)
+    makers = {
+        "depth_image": {
+            "scale/depth/camera_info": info,
+            "scale/depth/image_rect": partial(depth_message, depth, "32FC1"),
+        },
+        "laser_scan": {"scale/scan": partial(scan_of, depth)},
+        "ground_plane": {"scale/imu": level_imu},
+    }[source]
+    rig = Rig(client, {topic: type(make()) for topic, make in makers.items()})
+    StaticTransformBroadcaster(client).sendTransform(transform(FRAME, f"{source}_frame", pose))
+
+    def messages() -> dict[str, object]:
+        made = {topic: make() for topic, make in makers.items()}
+        for message in made.values():
+            message.header.frame_id = f"{source}_frame"
+        return made
+
+    found = rig.depth(messages)
+    assert error(found, depth) < limit
+    client.spin_until(lambda: rig.values().get("source") == source, "its scale")
+
+
+def test_tf_brings_a_range_sensor_into_the_camera(graph, tmp_path: Path) -> None:
+    depth = room()
+    model = write_constant_model(tmp_path / "model.onnx", relative(depth))
+    _, client = graph(model, (DEPTH,), scale__source=["range"])
+    rig = Rig(client, {"scale/range": Range})
+    StaticTransformBroadcaster(client).sendTransform(transform(FRAME, "sonar", BODY))
+
+    def messages() -> dict[str, object]:
+        message = Range(field_of_view=0.4, min_range=0.05, max_range=4.0, range=1.22)
+        message.header.frame_id = "sonar"
+        return {"scale/range": message}
+
+    found = rig.depth(messages)
+    center = found[HEIGHT // 2 - 5 : HEIGHT // 2 + 5, WIDTH // 2 + 25 : WIDTH // 2 + 35]
+    assert np.median(center) == pytest.approx(1.2, rel=0.06)
 
 
 def test_tf_tells_the_pose_of_the_camera_and_extrapolates_a_little(graph, tmp_path: Path) -> None:
