@@ -14,7 +14,7 @@ import numpy as np
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.packing import pack_set
-from depth_anything_ros.synthetic.kinds import KINDS
+from depth_anything_ros.synthetic.kinds import CAMERAS, KINDS
 from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.cpu_cores import usable_cores
 from depth_anything_ros.system.extras import require
@@ -47,6 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed", type=int, default=0, help="seed of the first scene; the others count up from it (default: 0)"
     )
     parser.add_argument("--kind", choices=KINDS, help="only scenes of one kind (default: all, as in training)")
+    parser.add_argument(
+        "--cameras",
+        choices=CAMERAS,
+        default=CAMERAS[0],
+        help="views: most level, at the height of a robot, or from anywhere (default: %(default)s)",
+    )
     parser.add_argument(
         "--size",
         type=int,
@@ -91,7 +97,13 @@ def pack(arguments: argparse.Namespace) -> dict[str, Any]:
     from depth_anything_ros.synthetic.scene_images import RenderedScenes
 
     width, height = arguments.size
-    scenes = RenderedScenes(count=arguments.count, size=(height, width), first_seed=arguments.seed, kind=arguments.kind)
+    scenes = RenderedScenes(
+        count=arguments.count,
+        size=(height, width),
+        first_seed=arguments.seed,
+        kind=arguments.kind,
+        cameras=arguments.cameras,
+    )
     return pack_set(scenes, [Path()], arguments.pack, arguments.shard, arguments.processes, arguments.count)
 
 
@@ -101,7 +113,7 @@ def draw_sheet(arguments: argparse.Namespace) -> dict[str, Any]:
 
     width, height = arguments.size
     seeds = range(arguments.seed, arguments.seed + arguments.count)
-    rendered = (render(seed, width, height, arguments.kind) for seed in seeds)
+    rendered = (render(seed, width, height, arguments.kind, cameras=arguments.cameras) for seed in seeds)
     scenes = list(track(rendered, "rendering", "scenes", len(seeds)))
     arguments.output.mkdir(parents=True, exist_ok=True)
     path = arguments.output / "scenes.png"

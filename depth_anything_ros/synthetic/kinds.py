@@ -1,4 +1,4 @@
-"""The kinds of scenes, in a module without Numba, which the renderer needs."""
+"""The kinds of scenes and of cameras, in a module without Numba, which the renderer needs."""
 
 WEIGHTS = {
     "room": 5,
@@ -16,3 +16,6 @@ WEIGHTS = {
 """Relative frequency of each kind, by name."""
 
 KINDS = tuple(WEIGHTS)
+
+CAMERAS = ("robot", "wild")
+"""Priors of views, see `camera_prior.PRIORS`: most level and at the height of a robot, or from anywhere."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.synthetic import layout_close, layout_halls, layout_outdoors, layout_rooms, tracing
+from depth_anything_ros.synthetic.camera_prior import PRIORS
 from depth_anything_ros.synthetic.kinds import KINDS, WEIGHTS
 from depth_anything_ros.synthetic.palette import Palette
 from depth_anything_ros.synthetic.photograph import photograph
@@ -58,6 +59,7 @@ def render(
     kind: str | None = None,
     photographs: Sequence[np.ndarray] = (),
     pictures: np.ndarray | None = None,
+    cameras: str = "robot",
 ) -> RenderedScene:
     """Render the scene of a seed; the same arguments give the same bytes.
 
@@ -68,12 +70,15 @@ def render(
         kind: a layout of `KINDS`; None draws one by weight.
         photographs: (H, W, 3) uint8 RGB arrays that may appear on walls, screens and packets.
         pictures: the result of ``pictures.atlas(photographs)``, to compute it once for many scenes.
+        cameras: name of a prior, one of `camera_prior.PRIORS`.
 
     Raises:
-        ValueError: an unknown kind, or a size that is not positive.
+        ValueError: an unknown kind or prior, or a size that is not positive.
     """
     if kind is not None and kind not in LAYOUTS:
         raise ValueError(f"unknown kind of scene {kind!r}; give one of {', '.join(KINDS)}")
+    if cameras not in PRIORS:
+        raise ValueError(f"unknown prior of cameras {cameras!r}; give one of {', '.join(PRIORS)}")
     if width < 1 or height < 1:
         raise ValueError(f"an image of {width} x {height} pixels cannot be rendered; both must be at least 1")
     rng = random.Random(seed)
@@ -82,7 +87,7 @@ def render(
     pictures = atlas(photographs) if pictures is None else pictures
     while True:
         scene = Scene()
-        views = LAYOUTS[kind](scene, Palette(scene, rng, len(pictures)), rng)
+        views = PRIORS[cameras].views(LAYOUTS[kind](scene, Palette(scene, rng, len(pictures)), rng), rng)
         view, arrays = best_view(scene, views, pictures, width / height)
         if view is not None:
             break
@@ -115,7 +120,24 @@ def best_view(
         tracing.trace_visibility(arrays, lens, view.rotation(), np.array(view.position, np.float64), depth, surfaces)
         if depth.min() < NEAREST or np.isinf(depth).mean() > 0.6:
             continue
+        if view.clearance and nearest_thing(depth, camera, view) < view.clearance:
+            continue
         score = len(np.unique(surfaces))
         if score > best_score:
             best, best_score = view, score
     return best, arrays
+
+
+def nearest_thing(depth: np.ndarray, camera: Camera, view: View) -> float:
+    """Return the smallest depth in meters of what is more than 5 cm above the floor z = 0, or inf.
+
+    Args:
+        depth: (H, W) float32, meters.
+        camera: the camera of the depth.
+        view: its place.
+    """
+    across = view.rotation()[2]
+    rows, columns = np.mgrid[: camera.height, : camera.width]
+    rise = across[0] * (columns - camera.cx) / camera.fx + across[1] * (rows - camera.cy) / camera.fy + across[2]
+    things = depth[view.position[2] + depth * rise > 0.05]
+    return float(things.min()) if things.size else np.inf

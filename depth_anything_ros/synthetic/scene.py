@@ -40,12 +40,21 @@ class Pose:
 
 @dataclass
 class View:
-    """A camera: position and target point, meters, roll in radians, horizontal field of view in degrees."""
+    """A camera.
+
+    Attributes:
+        position: meters.
+        target: a point on the optical axis, meters.
+        roll: radians.
+        field_of_view: horizontal, degrees.
+        clearance: smallest depth in meters of things that stand on the floor z = 0; nearer ones block the view.
+    """
 
     position: Vector
     target: Vector
     roll: float = 0.0
     field_of_view: float = 60.0
+    clearance: float = 0.0
 
     def rotation(self) -> np.ndarray:
         """Return (3, 3) float64 with the camera's x, y and z axes in the world as columns."""

@@ -28,6 +28,8 @@ def depth_with_sky(depth: np.ndarray) -> np.ndarray:
 class RenderedScenes(DepthSet):
     """``count`` scenes of one ``size``, (height, width), and one ``kind``, or of all kinds; they need no folder.
 
+    ``cameras`` is the prior of their views, one of `camera_prior.PRIORS`.
+
     Scene number i has the seed ``first_seed`` + i. Its file is a JPEG of quality 95, not a PNG. At 640x480 that is a
     fifth of the bytes and a quarter of the time to decode. The mean error is one gray level, less than the grain that
     the renderer adds. The photographs that scenes are mixed with in training are JPEG too.
@@ -41,11 +43,12 @@ class RenderedScenes(DepthSet):
     size: tuple[int, int] = (480, 640)
     first_seed: int = 0
     kind: str | None = None
+    cameras: str = "robot"
 
     def origin(self, root: Path) -> str:
         """Return all that decides the scenes, except their number."""
         kind = f"of the kind {self.kind}" if self.kind else "of all kinds"
-        return f"scenes {kind}, {self.size[1]}x{self.size[0]}, from seed {self.first_seed}"
+        return f"scenes {kind}, {self.size[1]}x{self.size[0]}, {self.cameras} cameras, from seed {self.first_seed}"
 
     def names(self, root: Path) -> Iterator[str]:
         """Yield scene_000000 and so on."""
@@ -65,7 +68,7 @@ class RenderedScenes(DepthSet):
         number = self._fields(name)["number"]
         if not (number.isdecimal() and int(number) < self.count):
             raise DataError(f"{name} is not among the {self.count} scenes")
-        scene = render(self.first_seed + int(number), self.size[1], self.size[0], self.kind)
+        scene = render(self.first_seed + int(number), self.size[1], self.size[0], self.kind, cameras=self.cameras)
         return LabeledImage(f"{self.name}/{name}", scene.image, depth_with_sky(scene.depth), scene.camera)
 
     def parts(self, root: Path, name: str) -> SampleParts:
@@ -78,8 +81,8 @@ class RenderedScenes(DepthSet):
         return ()
 
     def stamp(self, root: Path, name: str) -> str:
-        """Return the renderer's code, the size, the seed and the kind."""
-        return f"{_code()} {self.size} {self.first_seed} {self.kind}"
+        """Return the renderer's code, the size, the seed, the kind and the prior of the cameras."""
+        return f"{_code()} {self.size} {self.first_seed} {self.kind} {self.cameras}"
 
 
 @cache

@@ -195,12 +195,13 @@ def test_photographs_appear_in_scene(drawn_pictures):
 
 
 def test_depth_is_not_explained_by_image_row(drawn_pictures):
-    """Over all kinds, the row of a pixel says little of how near it is: the network has to look."""
+    """Seen by wild cameras, the row of a pixel says little of how near it is: the network has to look."""
     correlations, explained = [], []
     rows = np.repeat(np.arange(24.0)[:, None], 32, axis=1)
     for kind in KINDS:
         for seed in range(6):
-            inverse = 1.0 / render(seed, 32, 24, kind, pictures=drawn_pictures).depth.astype(np.float64)
+            wild = render(seed, 32, 24, kind, pictures=drawn_pictures, cameras="wild")
+            inverse = 1.0 / wild.depth.astype(np.float64)
             correlations.append(np.corrcoef(inverse.ravel(), rows.ravel())[0, 1])
             by_row = inverse.mean(axis=1, keepdims=True)
             explained.append(by_row.repeat(32, axis=1).var() / inverse.var())
@@ -212,9 +213,13 @@ def test_depth_is_not_explained_by_image_row(drawn_pictures):
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [((0, 32, 24, "moon"), "moon"), ((0, 0, 24, None), "0 x 24")],
+    [
+        ((0, 32, 24, "moon"), "moon"),
+        ((0, 0, 24, None), "0 x 24"),
+        ((0, 32, 24, None, (), None, "drone"), "drone.*robot, wild"),
+    ],
 )
-def test_unknown_kind_or_empty_size_raises(arguments, words):
+def test_unknown_kind_prior_or_empty_size_raises(arguments, words):
     with pytest.raises(ValueError, match=words):
         render(*arguments)
 
@@ -225,7 +230,8 @@ def test_photographs_of_wrong_dtype_raise():
 
 
 def test_tabletop_cameras_see_table_within_reach(drawn_pictures):
-    nearest = [render(seed, 32, 24, "tabletop", pictures=drawn_pictures).depth.min() for seed in range(10)]
+    scenes = [render(seed, 32, 24, "tabletop", pictures=drawn_pictures, cameras="wild") for seed in range(10)]
+    nearest = [scene.depth.min() for scene in scenes]
     assert np.median(nearest) < 1.2
 
 

@@ -68,9 +68,9 @@ def test_missing_scene_is_named(name):
 def test_sample_is_rendered_once(monkeypatch):
     seeds = []
 
-    def counted(seed, *arguments):
+    def counted(seed, *arguments, **options):
         seeds.append(seed)
-        return render(seed, *arguments)
+        return render(seed, *arguments, **options)
 
     monkeypatch.setattr(scene_images, "render", counted)
     parts = SCENES.parts(NOWHERE, "scene_000001")
@@ -128,7 +128,7 @@ def test_scenes_pack_never_replaces_other_scenes(change, tmp_path):
         before = [path.read_bytes() for path in sorted((tmp_path / "shards").glob("*.tar"))]
         with pytest.raises(FolderError) as raised:
             list(pack(replace(SCENES, **change), NOWHERE, tmp_path / "shards", 2, executor, limit=3))
-        made = "contains shards of rendered_scenes made from scenes of all kinds, 32x24, from seed 40"
+        made = "contains shards of rendered_scenes made from scenes of all kinds, 32x24, robot cameras, from seed 40"
         assert made in str(raised.value)
         assert replace(SCENES, **change).origin(NOWHERE) in str(raised.value)
         assert [path.read_bytes() for path in sorted((tmp_path / "shards").glob("*.tar"))] == before
