@@ -106,6 +106,9 @@ def run(args: argparse.Namespace) -> int:
     times = choose_frames(index, topics, args.frames, ground is not None)
     estimator = Estimator(args.model, args.backend, precision=args.precision, record=args.record, threads=args.threads)
     print(estimator.provenance, file=sys.stderr)
+    if args.fixed and estimator.record.is_metric:
+        name = estimator.record.name
+        raise CommandError(f"--fixed: {name} predicts meters, and takes no fixed scale; leave --fixed out", 2)
     with claimed(args.output, MADE) as folder:
         collected = Collector(index, topics, camera, tree, extrinsics, ground).collect(recording, times, estimator)
         reports = _examine(collected, topics.sources, estimator)

@@ -113,9 +113,6 @@ def parameters_of(best: SourceReport, setup: Setup) -> str:
     head += [
         f"# Recording: {_one_line(setup.recording)}; source {best.name}, {len(best.fits)} of {best.frames} frames."
     ]
-    if record.is_metric:
-        head.append(f"# {record.name} predicts meters, so it needs no scale. {_capitalized(_pair_text(best, setup))}.")
-        return "\n".join([*head, "/**:", "  ros__parameters:", "    scale:", "      focal_correction: true", ""])
     if not setup.is_fixed:
         head.append(f"# Use: ros2 launch depth_anything_ros depth.launch.py {' '.join(_launch_arguments(best, setup))}")
     lines = [*head, "/**:", "  ros__parameters:", "    scale:"]
@@ -151,6 +148,8 @@ def _source_lines(best: SourceReport, setup: Setup) -> list[str]:
 
 def _pair_lines(best: SourceReport, setup: Setup) -> list[str]:
     assert best.pair is not None  # the most reliable source has fits
+    if setup.estimator.record.is_metric:
+        return [f"# {_capitalized(_pair_text(best, setup))}: the source corrects that. Spread: {spread_text(best)}."]
     mark = "" if setup.is_fixed else "# "
     lines = [f"# Fixed pair for the view of the recording. Spread over time: {spread_text(best)}."]
     if not setup.is_fixed:

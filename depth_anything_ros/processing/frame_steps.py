@@ -144,9 +144,13 @@ class FrameSteps:
             frame: the model has written ``frame.values``.
             network_size: (height, width) of the network's input.
         """
-        measured = self.measured
+        measured, gain = self.measured, self._find_focal_gain(frame, network_size)
         if measured is None:
-            return self._correct_for_lens(frame, network_size), frame.outputs
+            if gain is None:
+                return frame.settings.depth, frame.outputs
+            return replace(frame.settings.depth, scale=Scale(gain, 0.0)), frame.outputs
+        if gain is not None:  # sensors correct the meters for this lens
+            np.multiply(frame.values, np.float32(gain), out=frame.values)
         if frame.valid is not None:  # the network saw nothing there that sensors could have measured
             np.copyto(frame.values, np.float32(np.nan), where=~frame.valid)
         settings = measured.settings_for(frame)
@@ -175,11 +179,11 @@ class FrameSteps:
         latest = None if self.measured is None else self.measured.latest
         return "" if latest is None else latest.problem
 
-    def _correct_for_lens(self, frame: PreparedFrame, network_size: tuple[int, int]) -> DepthSettings:
-        """Return the frame's depth settings, with the meters of a metric model corrected for the camera's lens."""
+    def _find_focal_gain(self, frame: PreparedFrame, network_size: tuple[int, int]) -> float | None:
+        """Return the factor that corrects a metric model's meters for the camera's lens; None without a correction."""
         reference = frame.settings.scale.reference_focal
         if reference is None or frame.camera is None:
             self.focal_gain = None
-            return frame.settings.depth
-        self.focal_gain = focal_gain(frame.camera, network_size, reference)
-        return replace(frame.settings.depth, scale=Scale(self.focal_gain, 0.0))
+        else:
+            self.focal_gain = focal_gain(frame.camera, network_size, reference)
+        return self.focal_gain

@@ -154,9 +154,9 @@ DECLARATIONS = (
     Declaration(
         "scale.source",
         ["none"],
-        "What tells the scale: ground_plane, depth_image, point_cloud, laser_scan, range, motion (the camera's own; "
-        "needs scale.odometry: topic or tf), several of these at once, fixed (scale.a and scale.b), or none (these "
-        "two, if they are set).",
+        "What tells the scale, or corrects the meters of a metric model: ground_plane, depth_image, point_cloud, "
+        "laser_scan, range, motion (the camera's own; needs scale.odometry: topic or tf), several of these at once, "
+        "fixed (scale.a and scale.b), or none (these two, if they are set).",
         _START,
     ),
     Declaration(
@@ -170,15 +170,15 @@ DECLARATIONS = (
         "scale.hold",
         1.0,
         "Seconds that the scale is held without a measurement. Its error grows meanwhile. Then it is lost, or earlier, "
-        "if its error reaches 40 % (without odometry, after about 5 s).",
+        "if its error reaches 40 % (without odometry, after about 5 s). A metric model then returns to its own meters.",
         _LIVE,
         (0.0, 3600.0),
     ),
     Declaration(
         "scale.lost",
         "stop",
-        "What happens when the scale is lost: stop (no depth until a measurement comes), or mark (depth with its "
-        "growing error on depth/sigma; the topic scale and diagnostics say that it is lost).",
+        "What happens when the scale of a relative model is lost: stop (no depth until a measurement comes), or mark "
+        "(depth with its growing error on depth/sigma; the topic scale and diagnostics say that it is lost).",
         _LIVE,
         choices=("stop", "mark"),
     ),

@@ -103,7 +103,7 @@ class RecordedCamera:
         self._stamps = StampOrder()
         self._steps = FrameSteps()
         if measurements is not None:
-            self._steps.measured = MeasuredScale(measurements, estimator.record.scale_model, uses_images)
+            self._steps.measured = MeasuredScale(measurements, estimator.record, uses_images)
         self._requested = set(requested) - self.absent(estimator, settings)
         self._key: tuple | None = None
         self._buffers: deque[DepthBuffers] = deque()

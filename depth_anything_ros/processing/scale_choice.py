@@ -1,4 +1,4 @@
-"""Chooses the scale: that of a metric model, the one set by parameters, or the nominal one of the model's record."""
+"""Chooses the scale: sensors, a metric model, the one set by parameters, or the nominal one of the model's record."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ class ScaleChoice:
 
 
 def choose_scale(parameters: StreamParameters, record: ModelRecord, sources: Sequence[str] = ()) -> ScaleChoice:
-    """Choose the scale: sensors, else the one set, else the record's nominal one, else none. A metric model needs none.
+    """Choose the scale: sensors, else the one set, else the record's nominal one, else none.
+
+    A metric model needs none, but sensors correct its meters.
 
     Args:
         parameters: the camera's parameters.
@@ -57,9 +59,11 @@ def choose_scale(parameters: StreamParameters, record: ModelRecord, sources: Seq
     """
     choice = _choose(parameters, record, sources)
     unused = []
-    if sources and record.is_metric:
-        unused.append(f"scale.source ({', '.join(sources)}) is not used, because {record.name} predicts meters")
-    if choice.state == "measured" and not (math.isnan(parameters.scale_a) and math.isnan(parameters.scale_b)):
+    if (
+        choice.state == "measured"
+        and not record.is_metric
+        and not (math.isnan(parameters.scale_a) and math.isnan(parameters.scale_b))
+    ):
         unused.append("scale.a and scale.b are not used, because scale.source is set")
     if choice.state != "measured" and parameters.points_max_sigma:
         unused.append("points.max_sigma has no effect: only with sensors that tell the scale is the error known")
@@ -70,7 +74,11 @@ def choose_scale(parameters: StreamParameters, record: ModelRecord, sources: Seq
 
 def _choose(parameters: StreamParameters, record: ModelRecord, sources: Sequence[str]) -> ScaleChoice:
     if record.is_metric:
-        return _metric(parameters.scale_focal_correction, record)
+        choice = _metric(parameters.scale_focal_correction, record)
+        if not sources:
+            return choice
+        text = f"{' and '.join(sources)} will correct the model's meters; {choice.text}"
+        return replace(choice, scale=None, state="measured", text=text)
     if sources:
         return ScaleChoice(None, "measured", f"depth is in meters once it is scaled by {' and '.join(sources)}")
     formula = FORMULAS[record.scale_model]

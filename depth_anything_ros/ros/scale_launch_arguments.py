@@ -19,7 +19,7 @@ SCALE = (
     Argument(
         "scale",
         "",
-        "sensors that give a relative model its scale, separated by commas: " + ", ".join(SCALE_SOURCES),
+        "sensors that tell the scale, or correct a metric model, separated by commas: " + ", ".join(SCALE_SOURCES),
     ),
     Argument("camera_height", "", "for scale:=ground_plane: meters between the ground and the camera"),
     Argument("camera_pitch", "", "for scale:=ground_plane without an IMU: degrees by which the camera looks down"),

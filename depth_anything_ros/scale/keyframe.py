@@ -118,6 +118,7 @@ class DepthCarrier:
     def reset(self) -> None:
         """Forget the depth."""
         self._keyframe = self._visual = self._pose = None
+        self._is_leaving = False
 
     def carry(self, view: CarriedView) -> References | None:
         """Return the kept depth as references of a frame; None if the motion since then is unknown.

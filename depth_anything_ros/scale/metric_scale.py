@@ -51,7 +51,7 @@ class FrameScale:
     """The scale of one frame.
 
     Attributes:
-        state: the filter's state; None if no measurement was ever accepted.
+        state: the filter's state; None without any. A metric model has one before the first measurement.
         is_held: whether no measurement was accepted for this frame.
         age: seconds since the latest accepted measurement.
         problem: why the latest measurement was not used; "" if it was.
@@ -89,6 +89,7 @@ class MetricScale:
         max_delay: seconds between a measurement and the image that it is used for.
         is_local: whether to correct depth locally where the references support it.
         odometry_sigma: relative standard deviation of the distance that odometry reports.
+        rate: see `ScaleTracker`.
     """
 
     def __init__(
@@ -98,9 +99,10 @@ class MetricScale:
         max_delay: float = 0.1,
         is_local: bool = True,
         odometry_sigma: float = 0.05,
+        rate: float | None = None,
     ) -> None:
         self.kind = kind
-        self.tracker = ScaleTracker(kind, prior)
+        self.tracker = ScaleTracker(kind, prior, rate)
         self.is_local, self.odometry_sigma = is_local, odometry_sigma
         self._max_delay = max_delay
         self._lock = threading.Lock()
@@ -129,11 +131,23 @@ class MetricScale:
         with self._lock:
             self._waiting.clear()
 
+    def without_measurement(self, problem: str) -> FrameScale:
+        """Return the scale of a frame that cannot be measured: that of a metric model, or none.
+
+        Args:
+            problem: why it cannot be measured.
+        """
+        return FrameScale(self.tracker.start, True, math.inf, problem)
+
+    def stop_carrying(self) -> None:
+        """Forget the depth of earlier frames, so that nothing carries the scale until the next measurement."""
+        self._carrier.reset()
+
     def reset(self) -> None:
         """Forget the scale and all measurements, for instance because time has jumped."""
         self.tracker.reset()
         self._carrier.reset()
-        self._field, self._error, self._time = None, None, -math.inf
+        self._field, self._error, self._time, self._residual = None, None, -math.inf, 0.0
         self.discard_waiting()
 
     def update(
@@ -238,7 +252,8 @@ class MetricScale:
                 return taken, f"{source} is {gap:.1f} s older than the image: it has stopped, or the clocks differ"
             if gap < -WAITING_SECONDS:
                 return taken, f"{source} is {-gap:.1f} s newer than the image: the clocks differ"
-        if taken or self.tracker.state is not None:
+        state = self.tracker.state
+        if taken or (state is not None and state.is_measured):
             return taken, ""
         if not gaps:
             return [], NOTHING_ARRIVED

@@ -22,7 +22,7 @@ class ScaleState:
         common_sigma: relative standard deviation of all depths together, which does not.
         typical: an output of the network in the middle of its range.
         time: seconds.
-        measured: seconds, when the latest measurement was accepted.
+        measured: seconds, when the latest measurement was accepted; -inf before the first one.
         source: the source of that measurement.
     """
 
@@ -39,6 +39,11 @@ class ScaleState:
     def scale(self) -> Scale:
         """The scale that makes a network's output metric."""
         return Scale(math.exp(self.log_a), self.b)
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether a measurement was ever accepted. Otherwise this is the state of a metric model alone."""
+        return math.isfinite(self.measured)
 
     @property
     def total_covariance(self) -> np.ndarray:

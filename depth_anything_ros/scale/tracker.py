@@ -3,7 +3,8 @@
 The state is (ln a, b) with a covariance. It grows while no reference arrives, and it never promises more than the
 references have in common: a source's own scale error does not average out. A measurement that disagrees with the state
 is not used at once. The state's covariance grows to include it, and the next one like it is accepted. So the published
-scale never moves by more than three of its published standard deviations.
+scale never moves by more than three of its published standard deviations. A metric model has a scale before any
+reference: a = 1, with the error of its meters. Without references the state returns to that.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ GATE = 9.0
 """Squared distance of a measurement from the state, in standard deviations: the published scale moves by 3 at most."""
 RATE = 0.25
 """Standard deviation of the change of ln a in one second without odometry, unless the model's record has its own."""
+METRIC_RATE = 0.1
+"""The same for a metric model: its error belongs to the place more than to the image."""
 CEILING = 0.45
 """Standard deviation of ln a over a whole scene: it does not drift farther than that."""
 SHIFT_RATE = 0.03
@@ -46,18 +49,22 @@ class ScaleTracker:
 
     Args:
         kind: how the network's output becomes depth.
-        prior: what is known without any reference.
-        rate: see `RATE`.
+        prior: what is known without any reference. If it knows ln a, that is the state at first.
+        rate: standard deviation of the change of ln a in one second; None: `RATE`, or `METRIC_RATE` if ``prior`` knows
+            ln a.
 
     Attributes:
-        state: None before the first measurement.
+        start: the state before the first measurement; None if nothing is known.
+        state: None while nothing is known.
         problem: why the latest references gave no measurement; "" if they did.
     """
 
-    def __init__(self, kind: ScaleKind, prior: Prior, rate: float = RATE) -> None:
-        self.state: ScaleState | None = None
+    def __init__(self, kind: ScaleKind, prior: Prior, rate: float | None = None) -> None:
+        self.start = self.state = _state_of(prior)
         self.problem = ""
-        self._kind, self._prior, self._rate = kind, prior, rate
+        self._kind, self._prior = kind, prior
+        self._fit_prior = replace(prior, log_a_sigma=math.inf)  # the state knows ln a; a fit must not count that again
+        self._rate = (RATE if self.start is None else METRIC_RATE) if rate is None else rate
         self._dispute, self._jump = _FadingError(DISPUTE_SECONDS), _FadingError(JUMP_SECONDS)
         self._common_sigmas: dict[str, float] = {}
         self._published: ScaleState | None = None
@@ -73,16 +80,24 @@ class ScaleTracker:
             return state
         # Mean-reverting (Ornstein-Uhlenbeck), so that the errors saturate, and b returns to what is usual.
         seconds, prior = time - state.time, self._prior
-        decay_a = math.exp(-(self._rate**2) * seconds / CEILING**2)
+        final = min(prior.log_a_sigma, CEILING) ** 2
+        decay_a = math.exp(-(self._rate**2) * seconds / final)
         decay_b = math.exp(-(SHIFT_RATE**2) * seconds / prior.b_sigma**2)
         (aa, ab), (_, bb) = state.covariance
-        aa = max(CEILING**2 - (CEILING**2 - aa) * decay_a, aa)
+        aa = final - (final - aa) * decay_a
+        log_a, common_sigma = state.log_a, state.common_sigma
+        if self.start is None:  # ln a stays, so its error never shrinks
+            aa = max(aa, state.covariance[0, 0])
+        else:
+            log_a = prior.log_a + (log_a - prior.log_a) * math.sqrt(decay_a)
+            common_sigma *= math.sqrt(decay_a)
         b = state.b
         if self._kind.has_shift:
             b = prior.b + (b - prior.b) * math.sqrt(decay_b)
             bb = max(prior.b_sigma**2 - (prior.b_sigma**2 - bb) * decay_b, bb * decay_b)
             ab *= math.sqrt(decay_a * decay_b)
-        self.state = replace(state, b=b, covariance=np.array([[aa, ab], [ab, bb]]), time=time)
+        covariance = np.array([[aa, ab], [ab, bb]])
+        self.state = replace(state, log_a=log_a, b=b, covariance=covariance, common_sigma=common_sigma, time=time)
         return self.state
 
     def carry(self, values: np.ndarray, carried: References) -> ScaleFit | None:
@@ -99,7 +114,7 @@ class ScaleTracker:
         state = self.state
         if state is None:
             return None
-        fitted = fit(self._kind, values, carried, self._prior)
+        fitted = fit(self._kind, values, carried, self._fit_prior)
         if isinstance(fitted, Refusal):
             return None
         self.state = replace(
@@ -184,7 +199,7 @@ class ScaleTracker:
 
     def reset(self) -> None:
         """Forget everything."""
-        self.state, self._published, self.problem = None, None, ""
+        self.state, self._published, self.problem = self.start, None, ""
         self._dispute, self._jump = _FadingError(DISPUTE_SECONDS), _FadingError(JUMP_SECONDS)
         self._common_sigmas.clear()
 
@@ -197,8 +212,8 @@ class ScaleTracker:
         """Return the prior of a measurement. References at one distance cannot tell the shift, so it stays as it is."""
         state = self.state
         if state is None or tells_shift or not self._kind.has_shift:
-            return self._prior
-        return replace(self._prior, b=state.b, b_sigma=FROZEN_SIGMA)
+            return self._fit_prior
+        return replace(self._fit_prior, b=state.b, b_sigma=FROZEN_SIGMA)
 
     def _state_prior(self, state: ScaleState, shared: float, tells_shift: bool) -> Prior:
         """Return the state as the prior of a fit."""
@@ -238,6 +253,14 @@ class ScaleTracker:
         self.state = replace(state, covariance=covariance, common_sigma=common)
         self.problem = f"{known.source} disagrees with the scale so far; waiting for a second measurement"
         return Refusal(self.problem)
+
+
+def _state_of(prior: Prior) -> ScaleState | None:
+    """Return the state before any measurement; None if the prior does not know ln a."""
+    if math.isinf(prior.log_a_sigma):
+        return None
+    covariance = np.diag([prior.log_a_sigma**2, prior.b_sigma**2])
+    return ScaleState(prior.log_a, prior.b, covariance, 0.0, 1.0, -math.inf, -math.inf, "")
 
 
 class _FadingError:

@@ -244,16 +244,18 @@ def test_images_without_camera_info_have_depth_but_no_cloud(tmp_path: Path, netw
     assert f"{FRAMES} images without some outputs: there is no camera_info" in captured
 
 
-def test_metric_model_ignores_sensors_as_in_the_node(tmp_path: Path) -> None:
-    network = write_network(tmp_path / "metric.onnx", "depth")
+def test_sensor_corrects_a_metric_model_as_in_the_node(tmp_path: Path) -> None:
+    network = write_network(tmp_path / "metric.onnx", "depth", gain=0.8)
     given = topics()
-    given["/depth/image"] = every(SECONDS, RATE, lambda time: depth_message(time, 2 * depth_seen(pose(time))))
+    given["/depth/image"] = every(SECONDS, RATE, lambda time: depth_message(time, depth_seen(pose(time))))
     given["/depth/camera_info"] = [(START, info_message(0))]
     put_bag(tmp_path / "in", given)
-    assert bag(tmp_path / "in", tmp_path / "out", "--model", network, "--depth", "/depth/image", "--image", IMAGE) == 0
+    options = ("--model", network, "--image", IMAGE, "--save", "depth", "scale")
+    assert bag(tmp_path / "in", tmp_path / "out", *options, "--depth", "/depth/image") == 0
     found = messages_in(tmp_path / "out")
-    assert np.allclose(floats(found["/depth/image_rect"][0][1]), depth_seen(pose(0)), rtol=2e-3)
-    assert "/scale" not in found
+    assert np.median(np.abs(floats(found["/depth/image_rect"][0][1]) / depth_seen(pose(0)) - 1)) < 0.02
+    values = {pair.key: pair.value for pair in found["/scale"][0][1].status[0].values}
+    assert (values["state"], float(values["a"])) == ("measured", pytest.approx(1.25, rel=0.02))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

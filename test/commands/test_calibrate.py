@@ -215,14 +215,16 @@ def test_ground_gives_the_pair_with_gravity_from_the_imu(network, tmp_path):
     assert parameters_in(output) == {"source": ["ground_plane"], "camera_height": 1.2}
 
 
-def test_metric_model_gets_its_factor(tmp_path):
+def test_metric_model_gets_its_factor(tmp_path, capsys):
     network = write_network(tmp_path / "metric.onnx", "depth", gain=0.8)
     put_bag(tmp_path / "bag", camera_topics(1.0) | scan_topic(1.0) | static_transforms(laser=SCANNER))
     assert calibrate(tmp_path / "bag", "--model", network, "--output", tmp_path / "out") == 0
     pair = result_in(tmp_path / "out")["sources"]["laser_scan"]["pair"]
     assert (pair["a"], pair["b"]) == (pytest.approx(1 / 0.8, rel=0.02), 0)
-    assert parameters_in(tmp_path / "out") == {"focal_correction": True}
-    assert "1.25" in (tmp_path / "out" / "calibration.yaml").read_text()
+    assert parameters_in(tmp_path / "out") == {"source": ["laser_scan"]}
+    assert "# True depth is 1.25" in (tmp_path / "out" / "calibration.yaml").read_text()
+    assert calibrate(tmp_path / "bag", "--model", network, "--output", tmp_path / "fixed", "--fixed") == 2
+    assert "takes no fixed scale; leave --fixed out" in capsys.readouterr().err
 
 
 def test_bag_of_ros_1_gives_the_same(network, tmp_path):

@@ -261,17 +261,6 @@ def test_measurements_do_not_wait_in_memory_while_nobody_listens(graph, tmp_path
     client.spin_until(lambda: not waiting, "the end of the cloud")
 
 
-def test_metric_model_warns_that_it_uses_no_sensor(graph, tmp_path: Path) -> None:
-    depth = room()
-    model = write_constant_model(tmp_path / "model.onnx", depth, "depth")
-    node, client = graph(model, (DEPTH,), scale__source=["point_cloud"])
-    assert "scale.source (point_cloud) is not used" in client.wait_for_line(WARN, "predicts meters")
-    assert not client.count_subscribers("scale/points")
-    response = node._on_set_scale(Trigger.Request(), Trigger.Response())
-    assert not response.success
-    assert "no scale to keep" in response.message
-
-
 @pytest.mark.parametrize("change", ["deactivate", "reload_model", "cleanup"])
 def test_sources_go_on_after_a_transition(graph, tmp_path: Path, change: str) -> None:
     depth = room()

@@ -141,7 +141,7 @@ class CameraStream:
         is_measured = scale is not None and scale.state == "measured"
         if is_measured:
             self.processor.steps.measured = MeasuredScale(
-                self._scale_sources.measurements, estimator.record.scale_model, self._uses_images
+                self._scale_sources.measurements, estimator.record, self._uses_images
             )
         self._outputs.create(estimator.record.predicts_depth, estimator.gives_confidence, is_measured)
 

@@ -26,6 +26,13 @@ WINDOW = 100
 """Number of latest frames whose age is reported."""
 SILENCE = 5.0
 """Seconds without an image, while subscribed, before a warning."""
+_NO_DEPTH = "no depth, because there is no scale"
+_CONSEQUENCES = {
+    "none": _NO_DEPTH,
+    "lost": _NO_DEPTH,
+    "metric": "depth is in the model's own meters, because no sensor corrects them",
+}
+"""What follows for depth if sensors give no scale, by the state of the scale."""
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
 log = logging.getLogger(__name__)
@@ -93,10 +100,11 @@ class StreamReport:
         values["images from"] = stream.input.source
         scale, problem = stream.scale, stream.geometry.problem  # other threads may change them meanwhile
         corrects = scale is not None and scale.reference_focal is not None
+        measured = stream.processor.steps.measured
         if scale is not None:
-            values["scale"] = "uncorrected" if corrects and problem is not None else scale.state
-        if (measured := stream.processor.steps.measured) is not None:
-            values["scale"] = measured.state(stream.parameters.scale_hold)
+            state = scale.state if measured is None else measured.state(stream.parameters.scale_hold)
+            values["scale"] = "uncorrected" if corrects and problem is not None else state
+        if measured is not None:
             values["scale problem"] = stream.processor.steps.scale_problem or "none"
         if corrects and stream.processor.steps.focal_gain is not None:
             values["meters multiplied for the lens by"] = f"{stream.processor.steps.focal_gain:.4g}"
@@ -137,10 +145,9 @@ class StreamReport:
         if problem is not None and published:
             problems.append(f"no cloud: {problem}" + (f"; {UNCORRECTED}" if corrects else ""))
         measured = self._stream.processor.steps.measured
-        if received and measured is not None and measured.state(self._stream.parameters.scale_hold) in ("none", "lost"):
-            problems.append(
-                f"no depth, because there is no scale: {self._stream.processor.steps.scale_problem or 'no reason'}"
-            )
+        state = "" if measured is None else measured.state(self._stream.parameters.scale_hold)
+        if received and (consequence := _CONSEQUENCES.get(state)):
+            problems.append(f"{consequence}: {self._stream.processor.steps.scale_problem or 'no reason'}")
         if received and self._stream.input.has_zero_stamps:
             problems.append(f"the images {NO_STAMP}")
         if received:
