@@ -82,12 +82,11 @@ class DepthOutputs:
             self._poll = self._node.create_timer(POLL, self._on_change, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _create(self, topic: str, message_type: type) -> Publisher:
-        resolved = self._node.resolve_topic_name(self._prefix + topic)
         return self._node.create_publisher(
             message_type,
             self._prefix + topic,
             self._profile(topic),
-            event_callbacks=subscriber_events(self._node, resolved, self._on_change),
+            event_callbacks=subscriber_events(self._on_change),
         )
 
     def read_overrides(self) -> None:

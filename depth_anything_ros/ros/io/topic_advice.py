@@ -6,10 +6,13 @@ import difflib
 from collections.abc import Mapping, Sequence
 
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+POLICIES = {"reliable": "reliability", "transient local": "durability"}
+"""The policy by words of `qos_check_compatible`; the others have their own name there."""
 MAX_LISTED = 5
 """Maximum number of topics in a suggestion, the most similar first."""
 
@@ -29,6 +32,37 @@ def endpoints_of_other_nodes(node: Node, endpoints: Sequence[TopicEndpointInfo])
     """Return the endpoints that do not belong to ``node``."""
     own = node.get_name(), node.get_namespace()
     return [endpoint for endpoint in endpoints if (endpoint.node_name, endpoint.node_namespace) != own]
+
+
+def incompatible_subscribers(node: Node, publisher: Publisher) -> list[str]:
+    """Return a line for each quality-of-service policy that keeps a subscriber from receiving a topic, with the fix.
+
+    Args:
+        node: the node that publishes.
+        publisher: one of its publishers.
+    """
+    topic = publisher.topic_name
+    if node.count_subscribers(topic) <= publisher.get_subscription_count():
+        return []
+    lines = set()
+    for subscriber in node.get_subscriptions_info_by_topic(topic):
+        compatibility, reason = qos_check_compatible(publisher.qos_profile, subscriber.qos_profile)
+        if compatibility == QoSCompatibility.ERROR:
+            lines |= {_incompatible(topic, policy) for policy in _policies_in(reason)}
+    return sorted(lines)
+
+
+def _incompatible(topic: str, policy: str) -> str:
+    return (
+        f"a subscriber of {topic} requests an incompatible {policy} and receives nothing: change it there, or "
+        f"set qos_overrides.{topic}.publisher.{policy}"
+    )
+
+
+def _policies_in(reason: str) -> list[str]:
+    """Return the policies that the text of `qos_check_compatible` is about."""
+    words = POLICIES | {name: name for name in ("deadline", "liveliness")}
+    return [policy for word, policy in words.items() if word in reason.lower()]
 
 
 def why_silent(

@@ -1,16 +1,12 @@
-"""Middleware events of a topic: matched and incompatible endpoints.
+"""Middleware events of a topic.
 
-Each event type of each topic costs a few microseconds in every cycle of rclpy's executor, and a frame takes two cycles.
-A topic therefore requests only the events that it uses, not all those that rclpy would log by default.
+Each event type of each topic costs a few microseconds in every cycle of rclpy's executor, and a frame takes three
+cycles. A topic therefore requests only the events that it uses, not all those that rclpy would log by default.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
-
-from rclpy.node import Node
-from rclpy.qos import qos_policy_name_from_kind
 
 try:
     from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
@@ -33,23 +29,10 @@ def no_subscription_events() -> SubscriptionEventCallbacks:
     return SubscriptionEventCallbacks(use_default_callbacks=False)
 
 
-def subscriber_events(node: Node, topic: str, on_change: Callable[[], None]) -> PublisherEventCallbacks:
-    """Return callbacks for the subscribers of a topic; both run in the executor's thread.
+def subscriber_events(on_change: Callable[[], None]) -> PublisherEventCallbacks:
+    """Return callbacks for the subscribers of a topic. `GraphWatch` warns about incompatible ones.
 
-    They warn about a subscriber with incompatible quality of service.
-
-    Args:
-        node: the node that publishes.
-        topic: the resolved name.
-        on_change: called when a subscriber comes or goes, if `HAS_MATCHED_EVENTS`.
+    ``on_change`` is called in the executor's thread when a subscriber comes or goes, if `HAS_MATCHED_EVENTS`.
     """
-
-    def warn(event: Any) -> None:
-        policy = qos_policy_name_from_kind(event.last_policy_kind).lower()
-        node.get_logger().warning(
-            f"a subscriber of {topic} requests an incompatible {policy} and receives nothing: change it there, or "
-            f"set qos_overrides.{topic}.publisher.{policy}"
-        )
-
     events = {"matched": lambda _: on_change()} if HAS_MATCHED_EVENTS else {}
-    return PublisherEventCallbacks(incompatible_qos=warn, use_default_callbacks=False, **events)
+    return PublisherEventCallbacks(use_default_callbacks=False, **events)

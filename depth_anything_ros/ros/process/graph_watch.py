@@ -1,4 +1,4 @@
-"""Other nodes that interfere with this one: nodes with the same name, or publishers on its topics."""
+"""Other nodes that do not work with this one: the same name, publishers on its topics, incompatible subscribers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
-from depth_anything_ros.ros.io.topic_advice import endpoints_of_other_nodes
+from depth_anything_ros.ros.io.topic_advice import endpoints_of_other_nodes, incompatible_subscribers
 
 PERIOD = 1.0
 """Seconds between two checks."""
@@ -36,7 +36,7 @@ def call_periodically(node: Node, *checks: Callable[[], None]) -> None:
 
 
 class GraphWatch:
-    """Warns about other nodes that interfere with this one, once while a problem lasts.
+    """Warns about other nodes that interfere with this one or cannot receive from it, once while a problem lasts.
 
     Attributes:
         problems: the present problems, one line each.
@@ -48,7 +48,7 @@ class GraphWatch:
 
     def check(self) -> None:
         """Examine the graph. Call it periodically."""
-        problems = (*self._same_name(), *self._rivals())
+        problems = (*self._same_name(), *self._rivals(), *self._incompatible())
         for text in problems:
             if text not in self.problems:
                 self._node.get_logger().warning(text)
@@ -83,3 +83,6 @@ class GraphWatch:
                     "with another namespace (namespace:=NAME of the launch files)"
                 )
         return problems
+
+    def _incompatible(self) -> list[str]:
+        return [line for publisher in self._node.publishers for line in incompatible_subscribers(self._node, publisher)]
