@@ -74,7 +74,6 @@ class FlyingPixelFilter:
         self._inside = slice(left, left + width)
         self._rows = min(max(_BAND_PIXELS // columns, 1), height)
         self._inverse = _aligned_plane(self._rows + 4 * span, columns)
-        self._slopes = _aligned_plane(self._rows + span, columns).reshape(-1)
         self._bends, self._bounds = (_aligned_plane(self._rows, columns).reshape(-1) for _ in range(2))
         self._candidates = np.empty(self._rows * columns, bool)
         self._flying = np.empty((height, columns), np.uint8)
@@ -122,10 +121,11 @@ class FlyingPixelFilter:
         The bend is the change over the last step minus the change over the step before. It is part of both tests: a
         pixel is above the reach of the surface before it by at most the bend.
         """
-        slopes, bends = self._slopes[: bounds.size + step], self._bends[: bounds.size]
-        np.subtract(around[step : step + slopes.size], around[: slopes.size], out=slopes)
-        cv2.absdiff(slopes[np.newaxis, step:], slopes[np.newaxis, : bounds.size], dst=bends[np.newaxis])
-        return np.greater(bends, bounds, out=self._candidates[: bounds.size])
+        far_before, before, here = (around[np.newaxis, shift * step :][:, : bounds.size] for shift in range(3))
+        bends = self._bends[np.newaxis, : bounds.size]
+        cv2.addWeighted(before, 2, far_before, -1, 0, dst=bends)
+        cv2.absdiff(bends, here, dst=bends)
+        return np.greater(bends[0], bounds, out=self._candidates[: bounds.size])
 
 
 def reach_of(size: tuple[int, int], network_size: tuple[int, int]) -> int:
