@@ -18,6 +18,7 @@ from depth_anything_ros.commands.calibration_report import (
     Setup,
     json_of,
     parameters_of,
+    record_of,
     result_files,
     spread_text,
     text_of,
@@ -47,6 +48,7 @@ The folder gets
   calibration.yaml  parameters for depth_node: the most reliable source, and the fixed pair as a comment
   calibration.json  all results, with the pair of each frame
   calibration.png   residuals by range, ln a over time, and one frame for each source
+  record.json       the model's record with scale_rate, the drift of its scale, for depth_node's parameter record
 
 For each source the report has the frames that it scales, the scale a, b that suits all frames best with its spread over
 time, the error by distance, and two checks: do its stamps agree with the images (only while the view changes), and do
@@ -126,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
         best = _best(reports, collected)
         print("\n\n".join(text_of(one, setup) for one in reports))
         _write(args.output, reports, best, setup, collected)
-        folder.note({}, [path.name for path in result_files(args.output).values()])
+        folder.note({}, [path.name for path in result_files(args.output).values() if path.exists()])
     for reason in collected.failed:
         print(reason, file=sys.stderr)
     without = [one.name for one in reports if not one.fits]
@@ -190,6 +192,11 @@ def _write(
     files = result_files(folder)
     atomic_write(files["json"], json_of(reports, best, setup, collected.failed))
     atomic_write(files["yaml"], parameters_of(best, setup).encode())
+    record = record_of(best, setup)
+    if record is not None:
+        atomic_write(files["record"], record)
+    else:
+        files["record"].unlink(missing_ok=True)  # of an earlier calibration
     atomic_write(files["png"], as_png(calibration_picture([_plot(one) for one in reports if one.fits])))
 
 

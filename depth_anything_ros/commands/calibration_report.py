@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ def text_of(one: SourceReport, setup: Setup) -> str:
     if one.pair is not None:
         lines.append(f"  {_what(setup):<18}{_pair_text(one, setup)}")
         lines.append(f"  {'spread over time':<18}{spread_text(one)}")
+        lines.append(f"  {'drift':<18}{one.drift.text}")
         fixed = "" if one.pair.error is None else f"; {one.pair.error:.3f} with it, on frames that it was not found on"
         lines.append(f"  {'AbsRel':<18}{one.error:.3f} with a fit to each frame{fixed}")
         lines.append(f"  {'depth uncertainty':<18}{100 * one.uncertainty:.0f} % (one standard deviation of a pixel)")
@@ -115,6 +116,8 @@ def parameters_of(best: SourceReport, setup: Setup) -> str:
     ]
     if not setup.is_fixed:
         head.append(f"# Use: ros2 launch depth_anything_ros depth.launch.py {' '.join(_launch_arguments(best, setup))}")
+    if best.drift.rate is not None:
+        head.append("# To let the error of a held scale grow as it does here, set the parameter record to record.json.")
     lines = [*head, "/**:", "  ros__parameters:", "    scale:"]
     lines += [f"      {line}" for line in ([] if setup.is_fixed else _source_lines(best, setup))]
     lines += [f"      {line}" for line in _pair_lines(best, setup)]
@@ -232,6 +235,7 @@ def _source(one: SourceReport) -> dict[str, Any]:
             "absrel": one.pair.error,
             "depth_spread": one.pair.depth_spread,
             "log_a_spread": one.pair.log_a_spread,
+            "rate": one.drift.rate,
             "is_adequate": one.allows_fixed_pair,
         }
         content |= {"absrel": one.error, "uncertainty": one.uncertainty, "outliers": one.outliers}
@@ -260,6 +264,20 @@ def _capitalized(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def record_of(best: SourceReport, setup: Setup) -> bytes | None:
+    """Return the model's record with the rate at which its scale changes, as JSON; None if that cannot be told.
+
+    Args:
+        best: the most reliable source.
+        setup: of the comparison.
+    """
+    rate = best.drift.rate
+    if rate is None:
+        return None
+    return (replace(setup.estimator.record, scale_rate=float(f"{rate:.3g}")).to_json() + "\n").encode()
+
+
 def result_files(folder: Path) -> dict[str, Path]:
     """Return the result files of a folder by their kind."""
-    return {kind: folder / f"calibration.{kind}" for kind in ("json", "yaml", "png")}
+    names = {kind: folder / f"calibration.{kind}" for kind in ("json", "yaml", "png")}
+    return names | {"record": folder / "record.json"}

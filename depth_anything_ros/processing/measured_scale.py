@@ -61,7 +61,7 @@ class MeasuredScale:
         self.latest: FrameScale | None = None
         self._kind, self._is_metric = KINDS[record.scale_model], record.is_metric
         self._sources, self._uses_images = sources, uses_images
-        self._metric = MetricScale(self._kind, _prior_of(record))
+        self._metric = MetricScale(self._kind, _prior_of(record), rate=record.scale_rate)
         self._lock = threading.Lock()  # services fix and reset the scale in the middle of a frame
         self._reset_requested = False
         self._fixed: FrameScale | None = None

@@ -60,7 +60,12 @@ _LIVE, _CONFIGURE, _START = Acts.LIVE, Acts.CONFIGURE, Acts.START
 
 DECLARATIONS = (
     Declaration("model", "tiny", "Model: a name from `models list`, an .onnx file, or a model folder.", _CONFIGURE),
-    Declaration("record", "", "JSON record (description) of an .onnx file without metadata; empty: none.", _CONFIGURE),
+    Declaration(
+        "record",
+        "",
+        "JSON record (description) for an .onnx file without metadata, or instead of the model's own; empty: none.",
+        _CONFIGURE,
+    ),
     Declaration(
         "backend",
         "auto",

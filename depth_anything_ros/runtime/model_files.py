@@ -116,7 +116,7 @@ def warn_of_maps(graph: Graph | None, record: ModelRecord) -> None:
         )
 
 
-NOT_OF_THE_NETWORK = ("name", "license", "licence", "files", "input_size", "repository", "description")
+NOT_OF_THE_NETWORK = ("name", "license", "licence", "files", "input_size", "repository", "description", "scale_rate")
 """Fields that may differ between a folder's record and the records in its graphs."""
 
 

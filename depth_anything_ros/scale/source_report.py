@@ -22,6 +22,7 @@ from depth_anything_ros.scale.calibration import (
     residuals_by_range,
 )
 from depth_anything_ros.scale.clock_check import ClockCheck, check_clock
+from depth_anything_ros.scale.drift import Drift, drift_of
 from depth_anything_ros.scale.extrinsics_check import ExtrinsicsCheck, check_extrinsics
 from depth_anything_ros.scale.kinds import ScaleKind, log_depth
 from depth_anything_ros.scale.sensor_points import SAME_PLACE
@@ -53,6 +54,7 @@ class SourceReport:
         error: AbsRel of the frames' own fits, on the references that agree; NaN without fits.
         uncertainty: relative standard deviation of depth, see `depth_uncertainty`; NaN without fits.
         bins: residuals by range.
+        drift: how fast the scale changes.
         clock: check of its stamps.
         extrinsics: check of its rotation.
     """
@@ -66,6 +68,7 @@ class SourceReport:
     error: float
     uncertainty: float
     bins: list[RangeBin]
+    drift: Drift
     clock: ClockCheck
     extrinsics: ExtrinsicsCheck
 
@@ -102,8 +105,9 @@ def examine(
     fits, refusals = fit_frames(kind, frames, measurements)
     clock = _check_clock(kind, name, fits, measurements)
     extrinsics = _check_extrinsics(kind, name, frames, measurements, fits, clock)
+    drift = drift_of(kind, fits)
     if not fits:
-        return SourceReport(name, topic, len(frames), [], refusals, None, np.nan, np.nan, [], clock, extrinsics)
+        return SourceReport(name, topic, len(frames), [], refusals, None, np.nan, np.nan, [], drift, clock, extrinsics)
     error = float(np.mean([error_of(kind, one, one.result.log_a, one.result.b) for one in fits]))
     return SourceReport(
         name,
@@ -115,6 +119,7 @@ def examine(
         error,
         depth_uncertainty(kind, fits),
         residuals_by_range(fits),
+        drift,
         clock,
         extrinsics,
     )

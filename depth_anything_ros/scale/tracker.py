@@ -25,13 +25,14 @@ from depth_anything_ros.scale.scale_state import ScaleState
 GATE = 9.0
 """Squared distance of a measurement from the state, in standard deviations: the published scale moves by 3 at most."""
 RATE = 0.25
-"""Standard deviation of the change of ln a in one second without odometry, unless the model's record has its own."""
+"""Standard deviation of the change of ln a in one second without odometry, unless the model's record has its own
+(``scale_rate``). This is that of the bundled model in a kitchen. Depth changes by half of it: b changes too."""
 METRIC_RATE = 0.1
 """The same for a metric model: its error belongs to the place more than to the image."""
 CEILING = 0.45
 """Standard deviation of ln a over a whole scene: it does not drift farther than that."""
 SHIFT_RATE = 0.03
-"""Standard deviation of the change of b in one second; 1/meters for inverse depth."""
+"""Standard deviation of the change of b in one second, at `RATE`; 1/meters for inverse depth."""
 MIN_SPAN = 0.2
 """Relative range of the network's output at the references, below which they tell one distance, and nothing about b."""
 FROZEN_SIGMA = 1e-3
@@ -65,6 +66,7 @@ class ScaleTracker:
         self._kind, self._prior = kind, prior
         self._fit_prior = replace(prior, log_a_sigma=math.inf)  # the state knows ln a; a fit must not count that again
         self._rate = (RATE if self.start is None else METRIC_RATE) if rate is None else rate
+        self._shift_rate = SHIFT_RATE if rate is None else SHIFT_RATE * rate / RATE
         self._dispute, self._jump = _FadingError(DISPUTE_SECONDS), _FadingError(JUMP_SECONDS)
         self._common_sigmas: dict[str, float] = {}
         self._published: ScaleState | None = None
@@ -82,7 +84,7 @@ class ScaleTracker:
         seconds, prior = time - state.time, self._prior
         final = min(prior.log_a_sigma, CEILING) ** 2
         decay_a = math.exp(-(self._rate**2) * seconds / final)
-        decay_b = math.exp(-(SHIFT_RATE**2) * seconds / prior.b_sigma**2)
+        decay_b = math.exp(-(self._shift_rate**2) * seconds / prior.b_sigma**2)
         (aa, ab), (_, bb) = state.covariance
         aa = final - (final - aa) * decay_a
         log_a, common_sigma = state.log_a, state.common_sigma

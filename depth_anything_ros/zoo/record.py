@@ -89,6 +89,8 @@ class ModelRecord:
         std: of the normalization, per RGB channel.
         nominal_scale: (a, b) of ``scale`` for plausible, not measured, meters of relative output (b is 0 for
             "depth_scale"); None if unknown.
+        scale_rate: relative error of depth after one second with the same scale, for `scale.tracker` while no sensor
+            measures; None: its default. `calibrate` measures it.
         confidence: name of the graph's confidence output (larger is more certain), or None. The depth is then the first
             of the other maps.
         repository: on the Hugging Face hub, or None.
@@ -111,6 +113,7 @@ class ModelRecord:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     nominal_scale: tuple[float, float] | None = None
+    scale_rate: float | None = None
     confidence: str | None = None
     repository: str | None = None
     files: tuple[ModelFile, ...] = ()
@@ -166,7 +169,7 @@ class ModelRecord:
             )
         if self.scale == _USUAL_SCALE[self.output]:
             object.__setattr__(self, "scale", None)
-        for name in ("max_depth", "training_focal", "canonical_focal"):
+        for name in ("max_depth", "training_focal", "canonical_focal", "scale_rate"):
             value = getattr(self, name)
             if value is not None and not (_is_finite(value) and value > 0):
                 raise self._error(f"{name} is {value!r}, must be a positive finite number")
@@ -219,7 +222,7 @@ class ModelRecord:
     def to_json(self) -> str:
         """Return the record as JSON text for `METADATA_KEY`."""
         values = asdict(self)
-        for name in ("confidence", "canonical_focal", "scale"):  # earlier releases reject unknown fields
+        for name in ("confidence", "canonical_focal", "scale", "scale_rate"):  # earlier releases reject unknown fields
             if values[name] is None:
                 del values[name]
         return json.dumps(values, indent=2)

@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from calibration_bags import (
     write_network,
 )
 
+from depth_anything_ros import Estimator
 from depth_anything_ros.cli import main
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.transform import Transform
@@ -154,6 +156,17 @@ class TestMovingCamera:
         assert scale == {"source": [result_in(moving)["most_reliable"]]}
 
 
+def test_record_has_the_drift_of_the_scale(moving, network, tmp_path):
+    """The network is exact, so its scale does not drift. The record replaces the network's own."""
+    rate = result_in(moving)["sources"]["laser_scan"]["pair"]["rate"]
+    assert rate < 0.05
+    record = Estimator(network, record=moving / "record.json").record
+    assert replace(record, scale_rate=None) == Estimator(network).record
+    best = result_in(moving)["most_reliable"]
+    assert record.scale_rate == pytest.approx(result_in(moving)["sources"][best]["pair"]["rate"], rel=0.01)
+    assert "record.json" in (moving / "calibration.yaml").read_text()
+
+
 def test_parameters_load_in_the_node(moving, network, tmp_path):
     pytest.importorskip("rclpy", reason="needs ROS 2")
     import rclpy
@@ -242,6 +255,9 @@ def test_second_run_replaces_the_first(network, tmp_path):
     put_bag(tmp_path / "bag", camera_topics(0.6) | scan_topic(0.6) | static_transforms(laser=SCANNER))
     options = ("--model", network, "--output", tmp_path / "out")
     assert calibrate(tmp_path / "bag", *options, "--frames", 1) == 0
+    (tmp_path / "out" / "record.json").write_text("of an earlier run")
+    assert calibrate(tmp_path / "bag", *options, "--frames", 1) == 0
+    assert not (tmp_path / "out" / "record.json").exists()
     assert calibrate(tmp_path / "bag", *options, "--fixed") == 0
     assert set(parameters_in(tmp_path / "out")) == {"a", "b"}
     assert len(result_in(tmp_path / "out")["sources"]["laser_scan"]["each_frame"]) == 3

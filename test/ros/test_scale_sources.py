@@ -157,6 +157,19 @@ def test_lost_source_is_held_and_then_stops_depth(graph, tmp_path: Path) -> None
     client.wait_for(DEPTH, back)
 
 
+def test_error_of_a_held_scale_grows_at_the_rate_of_the_record(graph, tmp_path: Path) -> None:
+    depth = room()
+    model = write_constant_model(tmp_path / "model.onnx", relative(depth), scale_rate=0.02)
+    parameters = {"scale__odometry": "none", "scale__hold": 5.0}
+    _, client = graph(model, (DEPTH,), scale__source=["point_cloud"], **parameters)
+    rig = Rig(client, {"scale/points": PointCloud2})
+    rig.depth(lambda: {"scale/points": cloud_of(points_of_room(depth))})
+    before = float(rig.values()["sigma"])
+    client.wait_for(DEPTH, rig.shoot({}, step=1.0))
+    client.spin_until(lambda: rig.values()["state"] == "held", "the held scale")
+    assert before < float(rig.values()["sigma"]) < before + 0.05  # by default 0.25
+
+
 def test_sigma_is_published_and_covers_the_error(graph, tmp_path: Path) -> None:
     depth = room()
     rng = np.random.default_rng(0)

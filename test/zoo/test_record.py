@@ -44,6 +44,7 @@ records = st.builds(
     mean=triples,
     std=triples,
     nominal_scale=st.none() | st.tuples(positive, st.just(0.0)),
+    scale_rate=st.none() | positive,
     confidence=st.none() | st.text(min_size=1),
     repository=st.none() | st.text(),
     files=st.lists(files).map(tuple),
@@ -64,7 +65,9 @@ def test_record_round_trip_through_file_keeps_every_field(tmp_path_factory, reco
 
 
 def test_record_omits_new_fields_with_default_values():
-    assert not {"confidence", "scale", "canonical_focal"} & set(json.loads(ModelRecord(**MINIMAL).to_json()))
+    assert not {"confidence", "scale", "canonical_focal", "scale_rate"} & set(
+        json.loads(ModelRecord(**MINIMAL).to_json())
+    )
 
 
 @pytest.mark.parametrize(
@@ -141,6 +144,8 @@ def test_text_that_is_no_record_raises(text):
         ({"canonical_focal": -300}, "canonical_focal is -300, must be a positive"),
         ({"canonical_focal": float("inf")}, "canonical_focal is inf, must be a positive"),
         ({"max_depth": True}, "max_depth is True, must be a positive"),
+        ({"scale_rate": 0}, "scale_rate is 0, must be a positive"),
+        ({"scale_rate": float("inf")}, "scale_rate is inf, must be a positive"),
         ({"canonical_focal": 300, "training_focal": 598}, "has both training_focal and canonical_focal"),
         ({"scale": "depth_scale", "canonical_focal": 300}, "canonical_focal belongs to scale 'metric'"),
         ({"scale": "depth_scale", "nominal_scale": [1, 1]}, "its second value must be 0"),
