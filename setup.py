@@ -36,12 +36,14 @@ DATA = [
 ]
 # torch 2.5: FSDP2 and states that are whole whatever the strategy.
 TRAIN = ["torch>=2.5", *TORCH[1:], *ONNX, *DATA, "lightning-fabric>=2.5", "numba>=0.57", "pydantic>=2.5", "tensorboard"]
+MESHES = ["numba>=0.57", "trimesh>=4.4", "Pillow"]
 RAY = [*TRAIN, "ray[data]>=2.40"]
 TEST = [
     *("catkin_pkg", "colcon-ros", "hypothesis>=6", "pytest>=7", "pytest-timeout>=2", "pytest-xdist>=3", "ruff>=0.8"),
     *("mypy>=2.2", "types-PyYAML>=6", "transformers>=4.45"),
     *("mcap>=1.1", "mcap-ros2-support>=0.5"),  # other readers of the bags that we write
     *RAY,
+    *MESHES,
     *OPENVINO_INT8,
     *CUDA_BINDINGS,
     *HUB,
@@ -128,6 +130,7 @@ setup(
         "onnx": ONNX,
         "torch": TORCH,
         "train": TRAIN,
+        "meshes": MESHES,
         "ray": RAY,
         "data": DATA,
         "hub": HUB,

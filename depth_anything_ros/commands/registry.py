@@ -20,6 +20,7 @@ COMMANDS = {
     "verify": "compare the depth of two backends, on your images",
     "data": "list data sets of images and depth, check them, and pack them into shards",
     "scenes": "render a sheet of training scenes to look at",
+    "meshes": "make a pack of furniture meshes for rendered scenes",
     "train": "train one stage: teacher, student, metric, segmentation and others",
     "label": "write a teacher's pseudo-labels for packed images, with one process, many, or a cluster",
     "ablate": "train and score variants of a stage, and print a table next to the paper's",

@@ -54,6 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="views: most level, at the height of a robot, or from anywhere (default: %(default)s)",
     )
     parser.add_argument(
+        "--meshes",
+        type=Path,
+        metavar="PACK",
+        help="a pack made by 'depth_anything_ros meshes': half of the furniture and objects come from it",
+    )
+    parser.add_argument(
         "--size",
         type=int,
         nargs=2,
@@ -103,17 +109,20 @@ def pack(arguments: argparse.Namespace) -> dict[str, Any]:
         first_seed=arguments.seed,
         kind=arguments.kind,
         cameras=arguments.cameras,
+        meshes=arguments.meshes,
     )
     return pack_set(scenes, [Path()], arguments.pack, arguments.shard, arguments.processes, arguments.count)
 
 
 def draw_sheet(arguments: argparse.Namespace) -> dict[str, Any]:
     """Write the contact sheet; return a description of each scene."""
+    from depth_anything_ros.synthetic.mesh_pack import open_pack
     from depth_anything_ros.synthetic.render import render
 
     width, height = arguments.size
     seeds = range(arguments.seed, arguments.seed + arguments.count)
-    rendered = (render(seed, width, height, arguments.kind, cameras=arguments.cameras) for seed in seeds)
+    meshes = open_pack(arguments.meshes) if arguments.meshes else None
+    rendered = (render(seed, width, height, arguments.kind, cameras=arguments.cameras, meshes=meshes) for seed in seeds)
     scenes = list(track(rendered, "rendering", "scenes", len(seeds)))
     arguments.output.mkdir(parents=True, exist_ok=True)
     path = arguments.output / "scenes.png"

@@ -11,7 +11,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from depth_anything_ros.synthetic.kinds import CAMERAS
+from depth_anything_ros.synthetic.kinds import AT_ARMS_LENGTH, CAMERAS
 from depth_anything_ros.synthetic.scene import View
 
 LENSES = {
@@ -31,7 +31,8 @@ class CameraPrior:
     """The distribution of views. Angles are in radians, lengths in meters.
 
     Attributes:
-        level_share: share of scenes that a level camera sees; a layout's own views see the others.
+        level_share: share of scenes that a level camera sees, among the kinds that have level views; the layout's own
+            views see the others.
         height: lowest and highest level camera above the floor, drawn evenly.
         pitch: mean and standard deviation of a level camera's pitch, up positive.
         roll: standard deviation of a level camera's roll.
@@ -48,9 +49,9 @@ class CameraPrior:
     lenses: dict[str, tuple[float, float]] = field(default_factory=lambda: dict(LENSES))
     lens_spread: float = 0.04
 
-    def views(self, proposed: Sequence[View], rng: random.Random) -> list[View]:
-        """Return a scene's views: all level, or all as the layout proposed them."""
-        if rng.random() >= self.level_share:
+    def views(self, kind: str, proposed: Sequence[View], rng: random.Random) -> list[View]:
+        """Return the views of a scene of a kind: all level, or all as the layout proposed them."""
+        if kind in AT_ARMS_LENGTH or rng.random() >= self.level_share:
             return list(proposed)
         return [self.level(view, rng) for view in proposed]
 
@@ -66,5 +67,5 @@ class CameraPrior:
         return View((x, y, height), ahead, rng.gauss(0.0, self.roll), lens, rng.uniform(*self.clearance))
 
 
-PRIORS = dict(zip(CAMERAS, (CameraPrior(level_share=0.7), CameraPrior(level_share=0.0)), strict=True))
+PRIORS = dict(zip(CAMERAS, (CameraPrior(level_share=0.85), CameraPrior(level_share=0.0)), strict=True))
 """The priors by name."""

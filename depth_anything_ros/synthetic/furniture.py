@@ -6,7 +6,9 @@ All functions add to ``scene``, take materials from ``palette`` and draw shapes 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Sequence
 
+from depth_anything_ros.synthetic.mesh_placement import stand_mesh
 from depth_anything_ros.synthetic.objects import plant, scatter, screen
 from depth_anything_ros.synthetic.palette import Palette
 from depth_anything_ros.synthetic.people import person, pet
@@ -236,3 +238,23 @@ def boxes(scene: Scene, palette: Palette, rng: random.Random) -> None:
 
 AGAINST_WALL = (desk, sofa, bed, shelf, shelf, cupboard, cupboard, kitchen, floor_lamp, potted_plant, boxes)
 ANYWHERE = (table, table, chair, chair, sofa, boxes, potted_plant, person, pet, floor_lamp)
+
+
+def piece(scene: Scene, palette: Palette, rng: random.Random, kinds: Sequence[Callable]) -> None:
+    """Add one piece of furniture: one of ``kinds``, or a mesh, perhaps with things on it."""
+    mesh = stand_mesh(scene, palette, rng, "furniture")
+    if mesh is None:
+        rng.choice(kinds)(scene, palette, rng)
+    elif mesh.top is not None and rng.random() < 0.6:
+        with scene.place((0, 0, mesh.top)):
+            scatter(scene, palette, rng, 0.7 * mesh.size[0], 0.7 * mesh.size[1], rng.randint(1, 5), 0.2)
+
+
+def against_wall(scene: Scene, palette: Palette, rng: random.Random) -> None:
+    """Add a piece that stands with its back to a wall."""
+    piece(scene, palette, rng, AGAINST_WALL)
+
+
+def anywhere(scene: Scene, palette: Palette, rng: random.Random) -> None:
+    """Add a piece that stands free."""
+    piece(scene, palette, rng, ANYWHERE)

@@ -11,7 +11,19 @@ import numpy as np
 
 from depth_anything_ros.synthetic.compilation import allocating, compiled
 from depth_anything_ros.synthetic.noise import noise3
-from depth_anything_ros.synthetic.primitives import EXTENT, HOLE_SIZE, HOLES, TINY, intersect, local_point
+from depth_anything_ros.synthetic.primitives import (
+    EXTENT,
+    HOLE_SIZE,
+    HOLES,
+    MESH,
+    NODES,
+    SHAPE,
+    TINY,
+    intersect,
+    local_point,
+    local_ray,
+)
+from depth_anything_ros.synthetic.triangles import closest_triangle
 
 LEAF_SIZE = 2
 SKIP, START, COUNT = 0, 1, 2
@@ -138,12 +150,26 @@ def intersect_cut(primitives, i, ox, oy, oz, dx, dy, dz, furthest):
 
 
 @compiled
-def closest_hit(primitives, bounds, links, ox, oy, oz, dx, dy, dz, furthest, any_hit):
-    """Return the first primitive along a ray as (parameter, index), or (inf, -1); with ``any_hit`` any primitive."""
+def hit_mesh(scene, i, ox, oy, oz, dx, dy, dz, furthest, any_hit):
+    """Return where a world ray meets the mesh of primitive ``i`` as (parameter, triangle), or (inf, -1)."""
+    lx, ly, lz, ex, ey, ez = local_ray(scene.primitives, i, ox, oy, oz, dx, dy, dz)
+    root, end = int(scene.primitives[i, NODES]), int(scene.primitives[i, NODES + 1])
+    return closest_triangle(
+        scene.triangles, scene.mesh_bounds, scene.mesh_links, root, end, lx, ly, lz, ex, ey, ez, furthest, any_hit
+    )
+
+
+@compiled
+def closest_hit(scene, ox, oy, oz, dx, dy, dz, furthest, any_hit):
+    """Return the first primitive along a ray as (parameter, index, triangle); with ``any_hit`` any primitive.
+
+    The triangle is the index of a mesh's triangle, or -1. A ray that meets nothing gives (inf, -1, -1).
+    """
+    primitives, bounds, links = scene.primitives, scene.bounds, scene.links
     ix = 1.0 / (dx if abs(dx) > TINY else TINY)
     iy = 1.0 / (dy if abs(dy) > TINY else TINY)
     iz = 1.0 / (dz if abs(dz) > TINY else TINY)
-    best, hit = furthest, -1
+    best, hit, triangle = furthest, -1, -1
     node, total = 0, len(links)
     while node < total:
         ax, bx = (bounds[node, 0] - ox) * ix, (bounds[node, 3] - ox) * ix
@@ -156,13 +182,16 @@ def closest_hit(primitives, bounds, links, ox, oy, oz, dx, dy, dz, furthest, any
             continue
         start = links[node, START]
         for i in range(start, start + links[node, COUNT]):
-            if primitives[i, HOLES] > 0.0:
+            k = -1
+            if int(primitives[i, SHAPE]) == MESH:
+                t, k = hit_mesh(scene, i, ox, oy, oz, dx, dy, dz, best, any_hit)
+            elif primitives[i, HOLES] > 0.0:
                 t = intersect_cut(primitives, i, ox, oy, oz, dx, dy, dz, best)
             else:
                 t = intersect(primitives, i, ox, oy, oz, dx, dy, dz, 0.0)
             if t < best:
-                best, hit = t, i
+                best, hit, triangle = t, i, k
                 if any_hit:
-                    return best, hit
+                    return best, hit, triangle
         node += 1
-    return (best, hit) if hit >= 0 else (inf, -1)
+    return (best, hit, triangle) if hit >= 0 else (inf, -1, -1)

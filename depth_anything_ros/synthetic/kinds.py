@@ -17,5 +17,8 @@ WEIGHTS = {
 
 KINDS = tuple(WEIGHTS)
 
+AT_ARMS_LENGTH = ("tabletop", "clutter")
+"""Kinds that a hand or an arm holds the camera over: they have no level views."""
+
 CAMERAS = ("robot", "wild")
 """Priors of views, see `camera_prior.PRIORS`: most level and at the height of a robot, or from anywhere."""

@@ -70,7 +70,7 @@ def tabletop(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
         with scene.place(
             (rng.uniform(-0.45, 0.45) * width, rng.uniform(-0.45, 0.45) * depth, 0), yaw=rng.uniform(0, 6.3)
         ):
-            rng.choice(furniture.ANYWHERE + furniture.AGAINST_WALL)(scene, palette, rng)
+            furniture.piece(scene, palette, rng, furniture.ANYWHERE + furniture.AGAINST_WALL)
     pitch, spread = rng.choice(((0.25, 0.2), (0.6, 0.25), (1.2, 0.3)))
     return [around(rng, center, 0.25, 1.2, pitch, spread) for _ in range(8)]
 
@@ -88,7 +88,7 @@ def shelves(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
         x += rng.uniform(0.7, 1.5)
     for _ in range(rng.randint(0, 3)):
         with scene.place((rng.uniform(-1.8, 1.8), rng.uniform(-1.5, 1.2), 0), yaw=rng.uniform(0, 6.3)):
-            rng.choice(furniture.ANYWHERE)(scene, palette, rng)
+            furniture.anywhere(scene, palette, rng)
     key_lights(scene, rng, 2.2)
     views = []
     for _ in range(8):
@@ -105,7 +105,7 @@ def surface(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
         wall(scene, palette, rng, length, 3.0, palette.wall(), plain=rng.random() < 0.5)
         for _ in range(rng.randint(0, 5)):
             with scene.place((rng.uniform(-2, 2), -rng.uniform(0.3, 0.9), 0), yaw=rng.gauss(0, 0.3)):
-                rng.choice(furniture.AGAINST_WALL + furniture.ANYWHERE)(scene, palette, rng)
+                furniture.piece(scene, palette, rng, furniture.AGAINST_WALL + furniture.ANYWHERE)
     scene.box((0, 0, -0.1), (40, 40, 0.2), rng.choice((palette.floor, palette.ground, palette.asphalt))())
     key_lights(scene, rng, 3.0)
     views = []

@@ -167,7 +167,7 @@ def stairs(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
     scene.box((x, steps * tread + 1.0, steps * rise - 0.1), (width, 2.0, 0.2), material)
     for _ in range(rng.randint(0, 3)):
         with scene.place((rng.uniform(-0.4, 0.4) * width, -rng.uniform(0.5, 2.5), 0), yaw=rng.uniform(0, 6.3)):
-            rng.choice(furniture.ANYWHERE)(scene, palette, rng)
+            furniture.anywhere(scene, palette, rng)
     views = []
     for _ in range(8):
         down = rng.random() < 0.35

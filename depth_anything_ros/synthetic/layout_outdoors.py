@@ -11,6 +11,7 @@ import random
 
 from depth_anything_ros.synthetic.appearance import Sky
 from depth_anything_ros.synthetic.layout_rooms import looking
+from depth_anything_ros.synthetic.mesh_placement import stand_mesh
 from depth_anything_ros.synthetic.palette import Palette
 from depth_anything_ros.synthetic.people import animal, person
 from depth_anything_ros.synthetic.scene import Scene, View
@@ -66,7 +67,9 @@ def tree(scene: Scene, palette: Palette, rng: random.Random, leaf: int, bark: in
 
 
 def bush(scene: Scene, palette: Palette, rng: random.Random, leaf: int) -> None:
-    """Add a bush or a hedge; ``leaf``: index of its material."""
+    """Add a bush, a hedge, or a thing of gardens and parks; ``leaf``: index of its material."""
+    if stand_mesh(scene, palette, rng, "outdoor", yaw=rng.uniform(0.0, 6.3)) is not None:
+        return
     for _ in range(rng.randint(1, 4)):
         radius = rng.uniform(0.25, 0.9)
         scene.ellipsoid(
@@ -79,6 +82,8 @@ def bush(scene: Scene, palette: Palette, rng: random.Random, leaf: int) -> None:
 
 def car(scene: Scene, palette: Palette, rng: random.Random) -> None:
     """Add a car or a van along y."""
+    if stand_mesh(scene, palette, rng, "vehicle", yaw=rng.choice((0.0, math.pi))) is not None:
+        return
     paint, glass, tyre = (
         palette.plastic(),
         palette.add(0, (0.03, 0.035, 0.04), mirror=0.25),

@@ -11,6 +11,7 @@ import random
 
 from depth_anything_ros.synthetic import furniture
 from depth_anything_ros.synthetic.appearance import Sky
+from depth_anything_ros.synthetic.mesh_placement import stand_mesh
 from depth_anything_ros.synthetic.palette import Palette
 from depth_anything_ros.synthetic.scene import Scene, View
 
@@ -99,6 +100,9 @@ def pierced(scene, length, height, material, middle, width, foot, top) -> None:
 
 def hang(scene: Scene, palette: Palette, rng: random.Random, x: float, z: float) -> None:
     """Add a picture, poster, mirror-like board, clock or switch on a wall, at (x, z), meters."""
+    with scene.place((x, 0, 0)):
+        if stand_mesh(scene, palette, rng, "hung", largest=1.2) is not None:
+            return
     width, height = rng.uniform(0.2, 1.2), rng.uniform(0.2, 0.9)
     frame, kind = palette.plain(0.3, 0.05, 0.95), rng.random()
     if kind < 0.75:
@@ -210,12 +214,12 @@ def furnish(scene: Scene, palette: Palette, rng: random.Random, width: float, de
         while x < length / 2 - 0.6:
             if rng.random() < 0.75:
                 with scene.place((0, 0, 0), yaw=side * math.pi / 2), scene.place((x, away - rng.uniform(0.4, 0.55), 0)):
-                    rng.choice(furniture.AGAINST_WALL)(scene, palette, rng)
+                    furniture.against_wall(scene, palette, rng)
             x += rng.uniform(0.9, 2.2)
     for _ in range(rng.randint(0, max(1, int(width * depth / 4)))):
         place = (rng.uniform(-0.35, 0.35) * width, rng.uniform(-0.35, 0.35) * depth, 0)
         with scene.place(place, yaw=rng.choice((0, 1.571, 3.142, rng.uniform(0, 6.3)))):
-            rng.choice(furniture.ANYWHERE)(scene, palette, rng)
+            furniture.anywhere(scene, palette, rng)
     if rng.random() < 0.5:
         rug = (rng.uniform(1.0, width * 0.8), rng.uniform(1.0, depth * 0.8), 0.012)
         scene.box(

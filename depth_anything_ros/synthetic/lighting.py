@@ -86,7 +86,7 @@ def ambient_light(scene, px, py, pz, nx, ny, nz, rays, seed):
     red, green, blue = 0.0, 0.0, 0.0
     for k in range(rays):
         dx, dy, dz = hemisphere_direction(nx, ny, nz, (k + hashed(seed, k, 1)) / rays, hashed(seed, k, 2))
-        t, hit = closest_hit(scene.primitives, scene.bounds, scene.links, px, py, pz, dx, dy, dz, reach, False)
+        t, hit, _ = closest_hit(scene, px, py, pz, dx, dy, dz, reach, False)
         r, g, b = ambient(sky, dz)
         if hit >= 0:
             open_share = sqrt(t / reach)
@@ -126,7 +126,7 @@ def lamp_light(scene, px, py, pz, nx, ny, nz, seed):
     cosine = x * nx + y * ny + z * nz
     if cosine <= 0.0:
         return 0.0, 0.0, 0.0
-    _, hit = closest_hit(scene.primitives, scene.bounds, scene.links, px, py, pz, x, y, z, away * 0.98, True)
+    _, hit, _ = closest_hit(scene, px, py, pz, x, y, z, away * 0.98, True)
     if hit >= 0:
         return 0.0, 0.0, 0.0
     strength = cosine / (squared + 0.05) * total / weight
@@ -140,9 +140,7 @@ def sun_light(scene, px, py, pz, nx, ny, nz):
     cosine = nx * sky[SUN] + ny * sky[SUN + 1] + nz * sky[SUN + 2]
     if sky[SUN_COLOR] <= 0.0 or cosine <= 0.0:
         return 0.0
-    _, hit = closest_hit(
-        scene.primitives, scene.bounds, scene.links, px, py, pz, sky[SUN], sky[SUN + 1], sky[SUN + 2], inf, True
-    )
+    _, hit, _ = closest_hit(scene, px, py, pz, sky[SUN], sky[SUN + 1], sky[SUN + 2], inf, True)
     return 0.0 if hit >= 0 else cosine
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import random
 
+from depth_anything_ros.synthetic.mesh_placement import stand_mesh
 from depth_anything_ros.synthetic.palette import Palette
 from depth_anything_ros.synthetic.scene import Scene
 
@@ -159,4 +160,6 @@ def scatter(
         place = (rng.uniform(-0.5, 0.5) * width, rng.uniform(-0.5, 0.5) * depth, 0.0)
         yaw = rng.gauss(0.0, 0.5) if rng.random() < 0.7 else rng.uniform(0.0, 2.0 * math.pi)
         with scene.place(place, yaw=yaw):
-            rng.choice(SMALL)(scene, palette, rng, size * rng.uniform(0.5, 1.4))
+            scaled = size * rng.uniform(0.5, 1.4)
+            if stand_mesh(scene, palette, rng, "small", largest=1.5 * scaled) is None:
+                rng.choice(SMALL)(scene, palette, rng, scaled)

@@ -7,6 +7,7 @@ import random
 
 from depth_anything_ros.synthetic import textures
 from depth_anything_ros.synthetic.appearance import Color, Material
+from depth_anything_ros.synthetic.mesh_pack import Mesh
 from depth_anything_ros.synthetic.scene import Scene
 
 
@@ -16,13 +17,33 @@ class Palette:
     Args:
         scene: gets the materials.
         rng: random numbers.
-        pictures: number of pictures in the atlas.
+        pictures: number of pictures in the atlas, which the textures of meshes follow.
     """
 
     def __init__(self, scene: Scene, rng: random.Random, pictures: int) -> None:
         self.scene = scene
         self.rng = rng
         self.pictures = pictures
+
+    def mesh(self, mesh: Mesh) -> int:
+        """Add a mesh's materials, most often as they are; return the index of the first."""
+        rng, repaint = self.rng, self.rng.random() < 0.25
+        first = len(self.scene.materials)
+        for material in mesh.materials:
+            color = material.color
+            if repaint:
+                color = self.color(0.8, 0.4 if material.texture >= 0 else 0.1, 0.95)
+            textured = material.texture >= 0
+            self.add(
+                textures.PICTURE if textured else textures.PLAIN,
+                color,
+                scale=0.0 if textured else 1.0,
+                photograph=self.pictures + material.texture if textured else 0,
+                specular=material.specular,
+                gloss=material.gloss,
+                mirror=rng.choice((0.0, 0.0, 0.0, 0.06)) if material.specular > 0.2 else 0.0,
+            )
+        return first
 
     def color(self, saturation: float = 0.4, low: float = 0.1, high: float = 0.9) -> Color:
         """Draw a color as linear reflectance.

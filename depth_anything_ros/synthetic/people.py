@@ -9,12 +9,15 @@ import math
 import random
 
 from depth_anything_ros.synthetic import textures
+from depth_anything_ros.synthetic.mesh_placement import stand_mesh
 from depth_anything_ros.synthetic.palette import Palette
 from depth_anything_ros.synthetic.scene import Scene
 
 
 def person(scene: Scene, palette: Palette, rng: random.Random) -> None:
     """Add a person standing, walking or with raised arms."""
+    if stand_mesh(scene, palette, rng, "person") is not None:
+        return
     height, stride = rng.uniform(1.45, 1.92), rng.gauss(0, 0.25)
     skin = skin_of(palette, rng)
     trousers, shoes = palette.fabric(), palette.plain(0.4, 0.05, 0.6)

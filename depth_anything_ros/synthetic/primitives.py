@@ -1,7 +1,8 @@
 """Intersections of rays with three unit shapes, and the surface there.
 
-Every primitive is a unit shape under an affine map: a box [-1, 1]^3, a sphere of radius 1, or a round (a frustum around
-z from -1 to 1, with radius 1 at the foot and ``taper`` at the top: a cylinder with taper 1, a cone with 0). Rays are
+Every primitive is a unit shape under an affine map: a box [-1, 1]^3, a sphere of radius 1, a round (a frustum around z
+from -1 to 1, with radius 1 at the foot and ``taper`` at the top: a cylinder with taper 1, a cone with 0), or a mesh
+(`triangles`), which is intersected elsewhere. Rays are
 transformed into that frame without normalization, so that their parameter is the same as in the world.
 
 In the kernels (ox, oy, oz) is a ray's origin, (dx, dy, dz) its direction, ``i`` the index of a primitive.
@@ -13,13 +14,13 @@ from math import asin, atan2, inf, pi, sqrt
 
 from depth_anything_ros.synthetic.compilation import compiled
 
-BOX, SPHERE, ROUND = 0, 1, 2
+BOX, SPHERE, ROUND, MESH = 0, 1, 2, 3
 TINY = 1e-12
 
 # Columns of a packed primitive: its shape, the affine map from the world to its unit frame (3 rows of 4), its half
-# sizes in meters, a round's taper, the share and the size of the holes cut into it, its mean color and the material of
-# each face.
-SHAPE, MAP, EXTENT, TAPER, HOLES, HOLE_SIZE, TINT, FACES, COLUMNS = 0, 1, 13, 16, 17, 18, 19, 22, 28
+# sizes in meters, a round's taper, the share and the size of the holes cut into it, its mean color, the material of
+# each face, and the nodes of a mesh: the first and the one after the last. A mesh's first material is that of face 0.
+SHAPE, MAP, EXTENT, TAPER, HOLES, HOLE_SIZE, TINT, FACES, NODES, COLUMNS = 0, 1, 13, 16, 17, 18, 19, 22, 28, 30
 
 
 @compiled
@@ -86,21 +87,22 @@ def intersect_round(ox, oy, oz, dx, dy, dz, taper, nearest):
 
 
 @compiled
+def local_ray(primitives, i, ox, oy, oz, dx, dy, dz):
+    """Return a world ray in the unit frame of primitive ``i``: origin and direction."""
+    m = MAP
+    lx = primitives[i, m] * ox + primitives[i, m + 1] * oy + primitives[i, m + 2] * oz + primitives[i, m + 3]
+    ly = primitives[i, m + 4] * ox + primitives[i, m + 5] * oy + primitives[i, m + 6] * oz + primitives[i, m + 7]
+    lz = primitives[i, m + 8] * ox + primitives[i, m + 9] * oy + primitives[i, m + 10] * oz + primitives[i, m + 11]
+    ex = primitives[i, m] * dx + primitives[i, m + 1] * dy + primitives[i, m + 2] * dz
+    ey = primitives[i, m + 4] * dx + primitives[i, m + 5] * dy + primitives[i, m + 6] * dz
+    ez = primitives[i, m + 8] * dx + primitives[i, m + 9] * dy + primitives[i, m + 10] * dz
+    return lx, ly, lz, ex, ey, ez
+
+
+@compiled
 def intersect(primitives, i, ox, oy, oz, dx, dy, dz, nearest):
     """Return the smallest parameter beyond ``nearest`` at which a world ray meets primitive ``i``, or inf."""
-    lx = primitives[i, MAP] * ox + primitives[i, MAP + 1] * oy + primitives[i, MAP + 2] * oz + primitives[i, MAP + 3]
-    ly = (
-        primitives[i, MAP + 4] * ox + primitives[i, MAP + 5] * oy + primitives[i, MAP + 6] * oz + primitives[i, MAP + 7]
-    )
-    lz = (
-        primitives[i, MAP + 8] * ox
-        + primitives[i, MAP + 9] * oy
-        + primitives[i, MAP + 10] * oz
-        + primitives[i, MAP + 11]
-    )
-    ex = primitives[i, MAP] * dx + primitives[i, MAP + 1] * dy + primitives[i, MAP + 2] * dz
-    ey = primitives[i, MAP + 4] * dx + primitives[i, MAP + 5] * dy + primitives[i, MAP + 6] * dz
-    ez = primitives[i, MAP + 8] * dx + primitives[i, MAP + 9] * dy + primitives[i, MAP + 10] * dz
+    lx, ly, lz, ex, ey, ez = local_ray(primitives, i, ox, oy, oz, dx, dy, dz)
     shape = int(primitives[i, SHAPE])
     if shape == BOX:
         return intersect_box(lx, ly, lz, ex, ey, ez, nearest)
@@ -178,20 +180,3 @@ def surface_coordinates(primitives, i, face, x, y, z):
         latitude = asin(min(1.0, max(-1.0, z)))
         return angle * half_x, latitude * half_z, 0.5 + angle / (2.0 * pi), 0.5 + latitude / pi
     return angle * half_x, z * half_z, 0.5 + angle / (2.0 * pi), 0.5 + 0.5 * z
-
-
-@compiled
-def facing_normal(primitives, i, x, y, z, dx, dy, dz):
-    """Return face and unit normal at a world point of primitive ``i``; the normal points against the ray."""
-    lx, ly, lz = local_point(primitives, i, x, y, z)
-    face, nx, ny, nz = surface_face(primitives, i, lx, ly, lz)
-    nx, ny, nz = world_normal(primitives, i, nx, ny, nz)
-    if nx * dx + ny * dy + nz * dz > 0.0:
-        nx, ny, nz = -nx, -ny, -nz
-    return face, nx, ny, nz
-
-
-@compiled
-def face_material(primitives, i, face):
-    """Return the index of the material of a face of primitive ``i``."""
-    return int(primitives[i, FACES + face])

@@ -12,6 +12,7 @@ from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.synthetic import layout_close, layout_halls, layout_outdoors, layout_rooms, tracing
 from depth_anything_ros.synthetic.camera_prior import PRIORS
 from depth_anything_ros.synthetic.kinds import KINDS, WEIGHTS
+from depth_anything_ros.synthetic.mesh_pack import MeshPack
 from depth_anything_ros.synthetic.palette import Palette
 from depth_anything_ros.synthetic.photograph import photograph
 from depth_anything_ros.synthetic.pictures import atlas
@@ -60,6 +61,7 @@ def render(
     photographs: Sequence[np.ndarray] = (),
     pictures: np.ndarray | None = None,
     cameras: str = "robot",
+    meshes: MeshPack | None = None,
 ) -> RenderedScene:
     """Render the scene of a seed; the same arguments give the same bytes.
 
@@ -70,6 +72,7 @@ def render(
         kind: a layout of `KINDS`; None draws one by weight.
         photographs: (H, W, 3) uint8 RGB arrays that may appear on walls, screens and packets.
         pictures: the result of ``pictures.atlas(photographs)``, to compute it once for many scenes.
+        meshes: a pack that furniture and objects may come from.
         cameras: name of a prior, one of `camera_prior.PRIORS`.
 
     Raises:
@@ -85,10 +88,11 @@ def render(
     drawn = rng.choices(KINDS, list(WEIGHTS.values()))[0]
     kind = kind or drawn
     pictures = atlas(photographs) if pictures is None else pictures
+    shown = pictures if meshes is None else meshes.atlas(pictures)
     while True:
-        scene = Scene()
-        views = PRIORS[cameras].views(LAYOUTS[kind](scene, Palette(scene, rng, len(pictures)), rng), rng)
-        view, arrays = best_view(scene, views, pictures, width / height)
+        scene = Scene(meshes=meshes)
+        views = PRIORS[cameras].views(kind, LAYOUTS[kind](scene, Palette(scene, rng, len(pictures)), rng), rng)
+        view, arrays = best_view(scene, views, shown, width / height)
         if view is not None:
             break
     camera = Camera.from_field_of_view(width, height, view.field_of_view)
@@ -115,9 +119,11 @@ def best_view(
     for view in views:
         camera = Camera.from_field_of_view(PROBE[0], max(2, round(PROBE[0] / ratio)), view.field_of_view)
         depth = np.empty((camera.height, camera.width), np.float32)
-        surfaces = np.empty(depth.shape, np.int32)
+        surfaces, triangles = (np.empty(depth.shape, np.int32) for _ in range(2))
         lens = np.array([camera.fx, camera.fy, camera.cx, camera.cy], np.float64)
-        tracing.trace_visibility(arrays, lens, view.rotation(), np.array(view.position, np.float64), depth, surfaces)
+        tracing.trace_visibility(
+            arrays, lens, view.rotation(), np.array(view.position, np.float64), depth, surfaces, triangles
+        )
         if depth.min() < NEAREST or np.isinf(depth).mean() > 0.6:
             continue
         if view.clearance and nearest_thing(depth, camera, view) < view.clearance:

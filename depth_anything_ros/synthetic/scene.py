@@ -15,19 +15,23 @@ import numpy as np
 
 from depth_anything_ros.synthetic import hierarchy
 from depth_anything_ros.synthetic.appearance import FIRST, SECOND, Color, Lamp, Material, Sky, Vector
-from depth_anything_ros.synthetic.primitives import BOX, ROUND, SPHERE
+from depth_anything_ros.synthetic.mesh_pack import Mesh, MeshPack, no_meshes
+from depth_anything_ros.synthetic.primitives import BOX, MESH, ROUND, SPHERE
 
 
 class SceneArrays(NamedTuple):
     """A packed scene: N primitives, K hierarchy nodes, M materials, L lamps, P pictures."""
 
-    primitives: np.ndarray  # (N, 28) float64, see `primitives`' columns, in the hierarchy's order
+    primitives: np.ndarray  # (N, 30) float64, see `primitives`' columns, in the hierarchy's order
     bounds: np.ndarray  # (K, 6) float64
     links: np.ndarray  # (K, 3) int32, see `hierarchy.build_hierarchy`
     materials: np.ndarray  # (M, 23) float64, the fields of Material
     lamps: np.ndarray  # (L, 7) float64: position, radius, color
     sky: np.ndarray  # (25,) float64, the fields of Sky
     pictures: np.ndarray  # (P, 256, 384, 3) uint8, each with its mip levels on its right
+    triangles: np.ndarray  # (T, 26) float32, of all meshes, see `triangles`
+    mesh_bounds: np.ndarray  # (Q, 6) float32, nodes of the meshes' own hierarchies
+    mesh_links: np.ndarray  # (Q, 3) int32
 
 
 @dataclass(frozen=True)
@@ -83,11 +87,15 @@ def rotation(yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> np.ndar
 
 @dataclass
 class Scene:
-    """Primitives, lights and sky, added by the layouts. Positions are relative to the innermost `place`."""
+    """Primitives, lights and sky, added by the layouts. Positions are relative to the innermost `place`.
+
+    ``meshes`` is a pack that layouts may take meshes from, or None.
+    """
 
     sky: Sky = field(default_factory=Sky)
     lamps: list[Lamp] = field(default_factory=list)
     materials: list[Material] = field(default_factory=list)
+    meshes: MeshPack | None = None
     _rows: list[tuple] = field(default_factory=list)
     _frame: Pose = field(default_factory=lambda: Pose(np.eye(3), np.zeros(3)))
 
@@ -172,6 +180,16 @@ class Scene:
         center = turned @ (0.0, 0.0, 0.5 * height) + foot
         self._add(ROUND, center, (radius, radius, 0.5 * height), material, turn, taper=taper)
 
+    def mesh(self, mesh: Mesh, material: int) -> None:
+        """Add a mesh that stands at the origin of the innermost frame, its front towards -y.
+
+        Args:
+            mesh: of the scene's pack.
+            material: index of its first material; the others follow.
+        """
+        width, depth, height = (0.5 * side for side in mesh.size)
+        self._add(MESH, (0.0, 0.0, height), (width, depth, height), material, {}, nodes=mesh.nodes)
+
     def lamp(self, position: Vector, radius: float, color: Color) -> None:
         """Add a light at a point of the innermost frame.
 
@@ -182,10 +200,10 @@ class Scene:
         """
         self.lamps.append(Lamp(tuple(self.world(position)), radius, color))
 
-    def _add(self, shape, center, half, material, turn, taper=1.0, holes=(0.0, 1.0)) -> None:
+    def _add(self, shape, center, half, material, turn, taper=1.0, holes=(0.0, 1.0), nodes=(0, 0)) -> None:
         turned = self._frame.rotation @ rotation(**turn) if turn else self._frame.rotation
         faces = (material,) * 6 if isinstance(material, int) else tuple(material)
-        self._rows.append((shape, turned, self.world(center), half, taper, faces, holes))
+        self._rows.append((shape, turned, self.world(center), half, taper, faces, holes, nodes))
 
     def pack(self, camera: Vector, pictures: np.ndarray) -> SceneArrays:
         """Pack the scene into arrays.
@@ -194,7 +212,7 @@ class Scene:
             camera: its position, meters; the hierarchy is ordered for it.
             pictures: from `pictures.atlas`.
         """
-        shapes, rotations, centers, halves, tapers, faces, holes = zip(*self._rows, strict=True)
+        shapes, rotations, centers, halves, tapers, faces, holes, nodes = zip(*self._rows, strict=True)
         rotations, centers = np.array(rotations), np.array(centers, np.float64)
         halves, faces = np.maximum(np.array(halves, np.float64), 1e-5), np.array(faces, np.int32)
         linear = rotations.transpose(0, 2, 1) / halves[:, :, None]
@@ -217,9 +235,11 @@ class Scene:
                 np.array(holes),
                 colors[faces[:, 0]],
                 faces,
+                np.array(nodes),
             ],
             axis=1,
         )
+        pool = vars(self.meshes) if self.meshes else no_meshes()
         return SceneArrays(
             primitives=np.ascontiguousarray(primitives[order], np.float64),
             bounds=bounds,
@@ -228,4 +248,7 @@ class Scene:
             lamps=lamps.reshape(-1, 7),
             sky=np.array(self.sky.row(), np.float64),
             pictures=pictures,
+            triangles=pool["triangles"],
+            mesh_bounds=pool["bounds"],
+            mesh_links=pool["links"],
         )

@@ -13,6 +13,7 @@ import numpy as np
 from depth_anything_ros.data.depth_set import DepthSet
 from depth_anything_ros.data.frame import DataError, LabeledImage, as_jpeg
 from depth_anything_ros.data.image_set import SampleParts
+from depth_anything_ros.synthetic.mesh_pack import MeshPack, open_pack
 from depth_anything_ros.synthetic.render import render
 
 FARTHEST = 200.0
@@ -28,7 +29,8 @@ def depth_with_sky(depth: np.ndarray) -> np.ndarray:
 class RenderedScenes(DepthSet):
     """``count`` scenes of one ``size``, (height, width), and one ``kind``, or of all kinds; they need no folder.
 
-    ``cameras`` is the prior of their views, one of `camera_prior.PRIORS`.
+    ``cameras`` is the prior of their views, one of `camera_prior.PRIORS`. ``meshes`` is the folder of a pack that
+    furniture and objects may come from, or None.
 
     Scene number i has the seed ``first_seed`` + i. Its file is a JPEG of quality 95, not a PNG. At 640x480 that is a
     fifth of the bytes and a quarter of the time to decode. The mean error is one gray level, less than the grain that
@@ -44,11 +46,19 @@ class RenderedScenes(DepthSet):
     first_seed: int = 0
     kind: str | None = None
     cameras: str = "robot"
+    meshes: Path | None = None
 
     def origin(self, root: Path) -> str:
         """Return all that decides the scenes, except their number."""
         kind = f"of the kind {self.kind}" if self.kind else "of all kinds"
-        return f"scenes {kind}, {self.size[1]}x{self.size[0]}, {self.cameras} cameras, from seed {self.first_seed}"
+        views = f"{self.size[1]}x{self.size[0]}, {self.cameras} cameras{self._meshes()}"
+        return f"scenes {kind}, {views}, from seed {self.first_seed}"
+
+    def _pack(self) -> MeshPack | None:
+        return open_pack(self.meshes) if self.meshes else None
+
+    def _meshes(self) -> str:
+        return f", meshes {self._pack().digest[:16]}" if self.meshes else ""
 
     def names(self, root: Path) -> Iterator[str]:
         """Yield scene_000000 and so on."""
@@ -68,7 +78,14 @@ class RenderedScenes(DepthSet):
         number = self._fields(name)["number"]
         if not (number.isdecimal() and int(number) < self.count):
             raise DataError(f"{name} is not among the {self.count} scenes")
-        scene = render(self.first_seed + int(number), self.size[1], self.size[0], self.kind, cameras=self.cameras)
+        scene = render(
+            self.first_seed + int(number),
+            self.size[1],
+            self.size[0],
+            self.kind,
+            cameras=self.cameras,
+            meshes=self._pack(),
+        )
         return LabeledImage(f"{self.name}/{name}", scene.image, depth_with_sky(scene.depth), scene.camera)
 
     def parts(self, root: Path, name: str) -> SampleParts:
@@ -81,8 +98,8 @@ class RenderedScenes(DepthSet):
         return ()
 
     def stamp(self, root: Path, name: str) -> str:
-        """Return the renderer's code, the size, the seed, the kind and the prior of the cameras."""
-        return f"{_code()} {self.size} {self.first_seed} {self.kind} {self.cameras}"
+        """Return the renderer's code, the size, the seed, the kind, the prior of the cameras and the meshes."""
+        return f"{_code()} {self.size} {self.first_seed} {self.kind} {self.cameras}{self._meshes()}"
 
 
 @cache

@@ -8,15 +8,7 @@ from depth_anything_ros.synthetic.appearance import EMISSION, GLOSS, HAZE, MIRRO
 from depth_anything_ros.synthetic.compilation import compiled
 from depth_anything_ros.synthetic.hierarchy import closest_hit
 from depth_anything_ros.synthetic.lighting import ambient, clear_air, sky_color
-from depth_anything_ros.synthetic.primitives import (
-    BOX,
-    EXTENT,
-    SHAPE,
-    face_material,
-    facing_normal,
-    local_point,
-    surface_coordinates,
-)
+from depth_anything_ros.synthetic.surface import facing_normal, surface_material, surface_position
 from depth_anything_ros.synthetic.textures import surface_color
 
 
@@ -55,15 +47,11 @@ def highlight(scene, material, px, py, pz, nx, ny, nz, vx, vy, vz, sun_share):
 
 
 @compiled
-def painted(scene, i, face, x, y, z, footprint):
-    """Return the reflectance at a world point of a primitive's face; ``footprint``: meters that a pixel covers."""
-    lx, ly, lz = local_point(scene.primitives, i, x, y, z)
-    u, v, s, t = surface_coordinates(scene.primitives, i, face, lx, ly, lz)
-    primitives = scene.primitives
-    half_x, half_y, half_z = primitives[i, EXTENT], primitives[i, EXTENT + 1], primitives[i, EXTENT + 2]
-    across = 2.0 * half_y if primitives[i, SHAPE] == BOX and face < 2 else 2.0 * half_x
-    material = scene.materials[face_material(primitives, i, face)]
-    return surface_color(material, scene.pictures, u, v, s, t, lx * half_x, ly * half_y, lz * half_z, across, footprint)
+def painted(scene, i, k, face, x, y, z, footprint):
+    """Return the reflectance at a world point of a surface; ``footprint``: meters that a pixel covers."""
+    u, v, s, t, px, py, pz, across = surface_position(scene, i, k, face, x, y, z)
+    material = scene.materials[surface_material(scene, i, k, face)]
+    return surface_color(material, scene.pictures, u, v, s, t, px, py, pz, across, footprint)
 
 
 @compiled
@@ -71,18 +59,16 @@ def reflection(scene, x, y, z, nx, ny, nz, dx, dy, dz, pixel):
     """Return the approximate radiance that a mirror reflects along a unit ray; ``pixel``: a pixel's angle, radians."""
     towards = 2.0 * (nx * dx + ny * dy + nz * dz)
     rx, ry, rz = dx - towards * nx, dy - towards * ny, dz - towards * nz
-    t, hit = closest_hit(
-        scene.primitives, scene.bounds, scene.links, x + 1e-3 * nx, y + 1e-3 * ny, z + 1e-3 * nz, rx, ry, rz, inf, False
-    )
+    t, hit, k = closest_hit(scene, x + 1e-3 * nx, y + 1e-3 * ny, z + 1e-3 * nz, rx, ry, rz, inf, False)
     if hit < 0:
         return sky_color(scene.sky, rx, ry, rz, 0.02)
     px, py, pz = x + t * rx, y + t * ry, z + t * rz
-    face, mx, my, mz = facing_normal(scene.primitives, hit, px, py, pz, rx, ry, rz)
-    red, green, blue = painted(scene, hit, face, px, py, pz, t * pixel + 0.01)
+    face, mx, my, mz = facing_normal(scene, hit, k, px, py, pz, rx, ry, rz)
+    red, green, blue = painted(scene, hit, k, face, px, py, pz, t * pixel + 0.01)
     r, g, b = ambient(scene.sky, mz)
-    glow = 1.0 + scene.materials[face_material(scene.primitives, hit, face), EMISSION]
-    for k in range(len(scene.lamps)):
-        lamp = scene.lamps[k]
+    glow = 1.0 + scene.materials[surface_material(scene, hit, k, face), EMISSION]
+    for n in range(len(scene.lamps)):
+        lamp = scene.lamps[n]
         lx, ly, lz = lamp[0] - px, lamp[1] - py, lamp[2] - pz
         squared = lx * lx + ly * ly + lz * lz
         strength = max(0.0, lx * mx + ly * my + lz * mz) / sqrt(squared) / (squared + 0.05)
@@ -91,12 +77,13 @@ def reflection(scene, x, y, z, nx, ny, nz, dx, dy, dz, pixel):
 
 
 @compiled
-def radiance(scene, hit, t, ox, oy, oz, dx, dy, dz, pixel, light, sun_share):
+def radiance(scene, hit, k, t, ox, oy, oz, dx, dy, dz, pixel, light, sun_share):
     """Return the linear RGB that a camera ray receives.
 
     Args:
         scene: `SceneArrays`.
         hit: index of the primitive.
+        k: index of the triangle, or -1.
         t: the ray's parameter there.
         ox, oy, oz: the ray's origin, meters.
         dx, dy, dz: the ray's direction.
@@ -105,12 +92,12 @@ def radiance(scene, hit, t, ox, oy, oz, dx, dy, dz, pixel, light, sun_share):
         sun_share: fraction of the sun's light, from `lighting.sun_light`.
     """
     x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
-    face, nx, ny, nz = facing_normal(scene.primitives, hit, x, y, z, dx, dy, dz)
+    face, nx, ny, nz = facing_normal(scene, hit, k, x, y, z, dx, dy, dz)
     length = sqrt(dx * dx + dy * dy + dz * dz)
     vx, vy, vz = -dx / length, -dy / length, -dz / length
     cosine = nx * vx + ny * vy + nz * vz
-    red, green, blue = painted(scene, hit, face, x, y, z, t * pixel / (0.15 + 0.85 * cosine))
-    material = face_material(scene.primitives, hit, face)
+    red, green, blue = painted(scene, hit, k, face, x, y, z, t * pixel / (0.15 + 0.85 * cosine))
+    material = surface_material(scene, hit, k, face)
     m = scene.materials[material]
     sky = scene.sky
     glow = m[EMISSION]

@@ -9,8 +9,8 @@ import numpy as np
 from depth_anything_ros.synthetic.compilation import compiled
 from depth_anything_ros.synthetic.hierarchy import closest_hit
 from depth_anything_ros.synthetic.lighting import ambient_light, lamp_light, sky_color, sun_light
-from depth_anything_ros.synthetic.primitives import facing_normal, local_point, surface_face
 from depth_anything_ros.synthetic.shading import radiance
+from depth_anything_ros.synthetic.surface import facing_normal, surface_id
 
 SKY = -1
 NOT_SAMPLED = -1.0
@@ -28,20 +28,23 @@ def ray_direction(lens, rotation, column, row):
 
 
 @compiled
-def trace_visibility(scene, lens, rotation, origin, depth, surfaces):
-    """Fill depth (H, W) float32 in meters, inf for sky, and surfaces (H, W) int32: 8 * primitive + face, or SKY."""
+def trace_visibility(scene, lens, rotation, origin, depth, surfaces, triangles):
+    """Fill what the pixels (H, W) show.
+
+    That is depth, float32 meters, inf for sky; surfaces, int32 from `surface.surface_id`, or SKY; and triangles, int32,
+    the index of a mesh's triangle or -1.
+    """
     height, width = depth.shape
     ox, oy, oz = origin
     for row in range(height):
         for column in range(width):
             dx, dy, dz = ray_direction(lens, rotation, column, row)
-            t, hit = closest_hit(scene.primitives, scene.bounds, scene.links, ox, oy, oz, dx, dy, dz, inf, False)
+            t, hit, k = closest_hit(scene, ox, oy, oz, dx, dy, dz, inf, False)
             depth[row, column] = t
             surfaces[row, column] = SKY
+            triangles[row, column] = k
             if hit >= 0:
-                x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
-                lx, ly, lz = local_point(scene.primitives, hit, x, y, z)
-                surfaces[row, column] = 8 * hit + surface_face(scene.primitives, hit, lx, ly, lz)[0]
+                surfaces[row, column] = surface_id(scene, hit, k, ox + t * dx, oy + t * dy, oz + t * dz)
 
 
 @compiled
@@ -71,7 +74,7 @@ def meets_shadow(sun, row, column):
 
 
 @compiled
-def trace_light(scene, lens, rotation, origin, depth, surfaces, rays, seed, soft, sun):
+def trace_light(scene, lens, rotation, origin, depth, surfaces, triangles, rays, seed, soft, sun):
     """Fill irradiance: ``soft`` (H, W, 3) from ambient light and lamps, ``sun`` (H, W) the fraction of the sun's.
 
     ``soft`` is sampled on a checkerboard and along edges. Elsewhere its red is NOT_SAMPLED, for `smooth_light`.
@@ -85,7 +88,8 @@ def trace_light(scene, lens, rotation, origin, depth, surfaces, rays, seed, soft
             dx, dy, dz = ray_direction(lens, rotation, column, row)
             t = float(depth[row, column])
             x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
-            _, nx, ny, nz = facing_normal(scene.primitives, surfaces[row, column] >> 3, x, y, z, dx, dy, dz)
+            hit, k = surfaces[row, column] >> 3, triangles[row, column]
+            _, nx, ny, nz = facing_normal(scene, hit, k, x, y, z, dx, dy, dz)
             lift = 1e-4 + 2e-6 * t * t + 2e-4 * t
             x, y, z = x + lift * nx, y + lift * ny, z + lift * nz
             sun[row, column] = sun_light(scene, x, y, z, nx, ny, nz)
@@ -149,7 +153,7 @@ def nearest_light(surfaces, surface, row, column):
 
 
 @compiled
-def trace_color(scene, lens, rotation, origin, depth, surfaces, soft, sun, samples, color):
+def trace_color(scene, lens, rotation, origin, depth, surfaces, triangles, soft, sun, samples, color):
     """Fill linear radiance (H, W, 3) float32: one sample in a pixel, ``samples`` x ``samples`` at surfaces' edges."""
     height, width = depth.shape
     ox, oy, oz = origin
@@ -159,16 +163,14 @@ def trace_color(scene, lens, rotation, origin, depth, surfaces, soft, sun, sampl
             edge = meets_edge(surfaces, row, column) or meets_shadow(sun, row, column)
             across = samples if edge else 1
             red, green, blue = 0.0, 0.0, 0.0
-            for k in range(across * across):
-                x = column + (k % across + 0.5) / across - 0.5
-                y = row + (k // across + 0.5) / across - 0.5
+            for n in range(across * across):
+                x = column + (n % across + 0.5) / across - 0.5
+                y = row + (n // across + 0.5) / across - 0.5
                 dx, dy, dz = ray_direction(lens, rotation, x, y)
                 if across == 1:
-                    t, hit = float(depth[row, column]), surfaces[row, column] >> 3
+                    t, hit, k = float(depth[row, column]), surfaces[row, column] >> 3, triangles[row, column]
                 else:
-                    t, hit = closest_hit(
-                        scene.primitives, scene.bounds, scene.links, ox, oy, oz, dx, dy, dz, inf, False
-                    )
+                    t, hit, k = closest_hit(scene, ox, oy, oz, dx, dy, dz, inf, False)
                 if hit < 0:
                     length = sqrt(dx * dx + dy * dy + dz * dz)
                     r, g, b = sky_color(scene.sky, dx / length, dy / length, dz / length, pixel)
@@ -176,15 +178,14 @@ def trace_color(scene, lens, rotation, origin, depth, surfaces, soft, sun, sampl
                     light_row, light_column = row, column
                     sun_share = sun[row, column]
                     if across > 1:
-                        face, nx, ny, nz = facing_normal(
-                            scene.primitives, hit, ox + t * dx, oy + t * dy, oz + t * dz, dx, dy, dz
-                        )
-                        light_row, light_column = nearest_light(surfaces, 8 * hit + face, row, column)
+                        px, py, pz = ox + t * dx, oy + t * dy, oz + t * dz
+                        _, nx, ny, nz = facing_normal(scene, hit, k, px, py, pz, dx, dy, dz)
+                        shown = surface_id(scene, hit, k, px, py, pz)
+                        light_row, light_column = nearest_light(surfaces, shown, row, column)
                         lift = 1e-4 + 2e-6 * t * t + 2e-4 * t
-                        px, py, pz = ox + t * dx + lift * nx, oy + t * dy + lift * ny, oz + t * dz + lift * nz
-                        sun_share = sun_light(scene, px, py, pz, nx, ny, nz)
+                        sun_share = sun_light(scene, px + lift * nx, py + lift * ny, pz + lift * nz, nx, ny, nz)
                     light = soft[light_row, light_column]
-                    r, g, b = radiance(scene, hit, t, ox, oy, oz, dx, dy, dz, pixel, light, sun_share)
+                    r, g, b = radiance(scene, hit, k, t, ox, oy, oz, dx, dy, dz, pixel, light, sun_share)
                 red, green, blue = red + r, green + g, blue + b
             weight = 1.0 / (across * across)
             color[row, column, 0] = red * weight
@@ -211,14 +212,15 @@ def trace(scene, lens, rotation, origin, width, height, seed, samples=2, rays=2)
     """
     depth = np.empty((height, width), np.float32)
     surfaces = np.empty((height, width), np.int32)
+    triangles = np.empty((height, width), np.int32)
     soft = np.zeros((height, width, 3), np.float32)
     spare = np.zeros((height, width, 3), np.float32)
     sun = np.zeros((height, width), np.float32)
     color = np.empty((height, width, 3), np.float32)
-    trace_visibility(scene, lens, rotation, origin, depth, surfaces)
-    trace_light(scene, lens, rotation, origin, depth, surfaces, rays, seed, soft, sun)
+    trace_visibility(scene, lens, rotation, origin, depth, surfaces, triangles)
+    trace_light(scene, lens, rotation, origin, depth, surfaces, triangles, rays, seed, soft, sun)
     for step in (1, 3):
         smooth_light(soft, spare, surfaces, depth, step, False)
         smooth_light(spare, soft, surfaces, depth, step, True)
-    trace_color(scene, lens, rotation, origin, depth, surfaces, soft, sun, samples, color)
+    trace_color(scene, lens, rotation, origin, depth, surfaces, triangles, soft, sun, samples, color)
     return color, depth

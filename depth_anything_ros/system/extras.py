@@ -13,6 +13,7 @@ EXTRAS = {
     "pydantic": "train",
     "tensorboard": "train",
     "ray": "ray",
+    "trimesh": "meshes",
     "skimage": "demo",
     "PIL": "demo",
     "webdataset": "data",

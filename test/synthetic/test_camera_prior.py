@@ -49,9 +49,10 @@ def test_level_views_stand_like_a_robot():
 def test_share_of_scenes_is_level():
     rng = random.Random(2)
     prior = replace(LEVEL, level_share=0.7)
-    level = [prior.views([PROPOSED], rng)[0] is not PROPOSED for _ in range(1000)]
+    level = [prior.views("room", [PROPOSED], rng)[0] is not PROPOSED for _ in range(1000)]
     assert np.mean(level) == pytest.approx(0.7, abs=0.05)
-    assert PRIORS["wild"].views([PROPOSED], rng) == [PROPOSED]
+    assert PRIORS["wild"].views("room", [PROPOSED], rng) == [PROPOSED]
+    assert LEVEL.views("tabletop", [PROPOSED], rng) == [PROPOSED]
     assert tuple(PRIORS) == CAMERAS
 
 

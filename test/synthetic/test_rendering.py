@@ -120,12 +120,12 @@ def test_hierarchy_matches_search_of_every_primitive(drawn_pictures):
                 )
     arrays = scene.pack((0, 0, 0), drawn_pictures)
     flat_bounds = np.array([[-np.inf] * 3 + [np.inf] * 3])
-    flat_links = np.array([[1, 0, 150]], np.int32)
+    flat = arrays._replace(bounds=flat_bounds, links=np.array([[1, 0, 150]], np.int32))
     met = 0
     for _ in range(500):
         origin, direction = rng.normal(0, 4, 3), rng.normal(0, 1, 3)
-        fast = closest_hit(arrays.primitives, arrays.bounds, arrays.links, *origin, *direction, np.inf, False)
-        slow = closest_hit(arrays.primitives, flat_bounds, flat_links, *origin, *direction, np.inf, False)
+        fast = closest_hit(arrays, *origin, *direction, np.inf, False)
+        slow = closest_hit(flat, *origin, *direction, np.inf, False)
         assert fast == slow
         met += fast[1] >= 0
     assert 100 < met < 500
