@@ -31,8 +31,8 @@ TORCH = ["torch>=2.1", "safetensors>=0.4"]
 HUB = ["huggingface_hub>=0.20", "filelock", "tqdm"]
 DEMO = ["scikit-image>=0.19"]
 DATA = [
-    *("h5py>=3.7", "webdataset>=0.2.86", "lmdb>=1.4", "OpenEXR>=3.3", "scipy", "tqdm"),
-    "rosbags>=0.10",
+    *("h5py>=3.7", "webdataset>=0.2.86", "lmdb>=1.4", "OpenEXR>=3.3", "pillow>=9", "scipy"),
+    *("rosbags>=0.10", "tqdm"),
 ]
 # torch 2.5: FSDP2 and states that are whole whatever the strategy.
 TRAIN = ["torch>=2.5", *TORCH[1:], *ONNX, *DATA, "lightning-fabric>=2.5", "numba>=0.57", "pydantic>=2.5", "tensorboard"]

@@ -44,7 +44,7 @@ class Picture:
 
     def __call__(self, path: Path, _: Size) -> np.ndarray:
         """Read a file. Raises `DataError`, naming it."""
-        stored = _one_channel(path, np.uint16)
+        stored = one_channel(path, np.uint16)
         depth = stored.astype(np.float32) * np.float32(self.meters_per_unit)
         depth[np.isin(stored, self.invalid)] = np.nan
         depth[np.isin(stored, self.sky)] = np.inf
@@ -59,7 +59,7 @@ class RotatedPicture:
 
     def __call__(self, path: Path, _: Size) -> np.ndarray:
         """Read a file. Raises `DataError`, naming it."""
-        stored = _one_channel(path, np.uint16)
+        stored = one_channel(path, np.uint16)
         turned = (stored >> 3) | (stored << 13)
         return _known(turned.astype(np.float32) * np.float32(self.meters_per_unit), turned > 0)
 
@@ -245,7 +245,16 @@ def as_map(path: Path, values: np.ndarray) -> np.ndarray:
     return values
 
 
-def _one_channel(path: Path, dtype: type) -> np.ndarray:
+def one_channel(path: Path, dtype: type) -> np.ndarray:
+    """Read a picture of one channel (H, W).
+
+    Args:
+        path: the file.
+        dtype: the type of its values.
+
+    Raises:
+        DataError: the file is missing, damaged or another picture; the message names it.
+    """
     stored = read_picture(path)
     if stored.dtype != dtype or stored.ndim != 2:
         raise DataError(

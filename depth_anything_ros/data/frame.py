@@ -55,6 +55,7 @@ class LabeledImage:
         camera: the intrinsics of both; None if the set has none.
         time: seconds from any origin, in sets of consecutive frames.
         pose: camera to world, float64 (4, 4), meters, if the set has poses.
+        sparse: float32 (H, W), depth of the sparse points that the set gives for completion, NaN elsewhere.
     """
 
     name: str
@@ -63,6 +64,7 @@ class LabeledImage:
     camera: Camera | None = None
     time: float | None = None
     pose: np.ndarray | None = None
+    sparse: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Check that image, depth and camera match. Raises `DataError`, naming the frame."""

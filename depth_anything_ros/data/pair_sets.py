@@ -54,6 +54,10 @@ class PairSet:
         """Yield the images of the file. Raises `DataError`, naming the file, if it is damaged."""
         yield from self._pairs(root)
 
+    def pair_count(self, root: Path) -> int:
+        """Return the number of pairs in the file. Raises `DataError`, naming the file, if it is damaged."""
+        return sum(len(pairs) for pairs in self._pairs(root).values() if isinstance(pairs, list))
+
     def empty_message(self, root: Path) -> str:
         """Return the error message for a file without images."""
         return f"{root / self.file} lists no image"

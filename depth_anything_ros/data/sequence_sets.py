@@ -55,8 +55,16 @@ def _read_pose(path: Path) -> np.ndarray:
         pose = np.loadtxt(path, dtype=np.float64)
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read the pose {path}: {error}") from error
+    try:
+        return checked_pose(pose)
+    except ValueError as error:
+        raise DataError(f"{path} is not the pose of a camera: {error}") from error
+
+
+def checked_pose(pose: np.ndarray) -> np.ndarray:
+    """Return a camera-to-world matrix, float64 (4, 4). Raises `ValueError` if it is none."""
     if pose.shape != (4, 4) or not np.isfinite(pose).all() or abs(np.linalg.det(pose[:3, :3]) - 1) > 0.05:
-        raise DataError(f"{path} is not the pose of a camera: it needs 4 rows of 4 numbers, with a rotation")
+        raise ValueError("it needs 4 rows of 4 numbers, with a rotation")
     return pose
 
 

@@ -13,7 +13,7 @@ from depth_anything_ros.evaluation.predictions import Prediction, ScoredModel
 from depth_anything_ros.evaluation.protocol import SetRules
 from depth_anything_ros.evaluation.results import Row
 from depth_anything_ros.evaluation.scoring import OnLeftOut, OnPrediction, Scored, predicted_frames, score_aligned
-from depth_anything_ros.evaluation.sparse_patterns import sparse_points
+from depth_anything_ros.evaluation.sparse_patterns import STORED, sparse_points
 from depth_anything_ros.scale.fit import Prior, ScaleFit, fit
 from depth_anything_ros.scale.kinds import KINDS, log_depth
 from depth_anything_ros.scale.references import References, references
@@ -84,14 +84,7 @@ def _scored(
     """Return the scores by pattern and model. Raises `DataError` if a pattern has no point or leaves no pixel."""
     results: dict[str, dict[str, Scored]] = {}
     for pattern in rules.patterns:
-        pixels = sparse_points(pattern, frame.name, mask, frame.camera)
-        if not len(pixels):
-            raise DataError(f"pattern {pattern!r} has no point")
-        points = references(pixels, frame.depth[pixels[:, 1], pixels[:, 0]])
-        left = mask.copy()
-        left[pixels[:, 1], pixels[:, 0]] = False
-        if not left.any():
-            raise DataError(f"the points of {pattern!r} leave no pixel to score")
+        points, left = _points(pattern, frame, mask)
         results[pattern] = {}
         for model, prediction in zip(models, predictions, strict=True):
             depth = limited(complete(prediction.values, model.output, points), rules)
@@ -99,6 +92,28 @@ def _scored(
         nearest = limited(nearest_depth(points, mask.shape), rules)
         results[pattern][NO_NETWORK] = score_aligned(nearest, frame, left, rules)
     return results
+
+
+def _points(pattern: str, frame: LabeledImage, mask: np.ndarray) -> tuple[References, np.ndarray]:
+    """Return the points of a pattern and the pixels to score, bool (H, W). Raises `DataError` if either is empty.
+
+    Points drawn from the truth are not scored. Stored points are measured apart from it, and their pixels are scored.
+    """
+    left = mask.copy()
+    if pattern == STORED:
+        if frame.sparse is None:
+            raise DataError(f"pattern {pattern!r} needs a set with sparse points")
+        known = np.isfinite(frame.sparse)
+        pixels, depth = np.argwhere(known)[:, ::-1], frame.sparse[known]
+    else:
+        pixels = sparse_points(pattern, frame.name, mask, frame.camera)
+        depth = frame.depth[pixels[:, 1], pixels[:, 0]]
+        left[pixels[:, 1], pixels[:, 0]] = False
+    if not len(pixels):
+        raise DataError(f"pattern {pattern!r} has no point")
+    if not left.any():
+        raise DataError(f"the points of {pattern!r} leave no pixel to score")
+    return references(pixels, depth), left
 
 
 def complete(values: np.ndarray, output: str, points: References) -> np.ndarray:

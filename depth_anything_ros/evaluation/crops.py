@@ -57,7 +57,22 @@ def kitti_benchmark_crop(height: int, width: int) -> tuple[slice, slice]:
     return slice(height - 352, height), slice(left, left + 1216)
 
 
-CROPS: dict[str, Crop] = {"garg": garg_crop, "eigen": eigen_crop, "eigen_kitti": eigen_kitti_crop}
+def scannet_crop(height: int, width: int) -> tuple[slice, slice]:
+    """Return the rows and columns that DepthCrafter and Video Depth Anything score on ScanNet: no black border.
+
+    Args:
+        height: of the image, pixels.
+        width: of the image, pixels.
+    """
+    return slice(8, height - 8), slice(11, width - 11)
+
+
+CROPS: dict[str, Crop] = {
+    "garg": garg_crop,
+    "eigen": eigen_crop,
+    "eigen_kitti": eigen_kitti_crop,
+    "scannet": scannet_crop,
+}
 """Crops of the scored pixels by their names in protocol files."""
 INPUT_CROPS: dict[str, Crop] = {"kitti_benchmark": kitti_benchmark_crop}
 """Crops of image and truth, before the model sees the image."""

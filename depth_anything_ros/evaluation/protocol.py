@@ -23,9 +23,13 @@ SPACES = ("inverse_depth", "depth", "log")
 METHODS = ("none", "median", "scale", "scale_and_shift")
 FITS = ("least_squares", "robust")
 TASKS = ("depth", "pairs", "video", "completion")
-AVERAGING = {"depth": ("images", "sets"), "video": ("images", "sets"), "completion": ("images", "sets")}
-AVERAGING["pairs"] = ("pairs", "sets")
-"""Means by task: over images, then over sets. Pixels of several images are never pooled."""
+AVERAGING = {
+    "depth": ("images", "sets"),
+    "video": ("images", "videos", "sets"),
+    "completion": ("images", "sets"),
+    "pairs": ("pairs", "sets"),
+}
+"""Means by task, such as over images, then over sets. Pixels of several images are never pooled."""
 
 
 @dataclass(frozen=True)
@@ -66,15 +70,17 @@ class Split:
 
     Attributes:
         name: the name of the split.
-        count: the number of its frames; 0 if it is not fixed.
+        count: the number of its frames, or of its pairs of points; 0 if it is not fixed.
         fields: selects frames by fields of their paths, such as ``{split: test}``; see `ImageSet.select`.
         file: a text file in the set's folder with one frame per line; its first word is the path of the image.
+        sequences: the number of videos; 0 if it is not fixed.
     """
 
     name: str = "all"
     count: int = 0
     fields: Mapping[str, str] = field(default_factory=dict)
     file: str | None = None
+    sequences: int = 0
 
 
 @dataclass(frozen=True)
@@ -141,23 +147,36 @@ class SetRules:
         depth = np.ascontiguousarray(frame.depth[rows, columns])
         height, width = depth.shape
         camera = frame.camera and frame.camera.cropped(columns.start, rows.start, width, height)
-        return replace(frame, image=np.ascontiguousarray(frame.image[rows, columns]), depth=depth, camera=camera)
+        sparse = None if frame.sparse is None else frame.sparse[rows, columns]
+        image = np.ascontiguousarray(frame.image[rows, columns])
+        return replace(frame, image=image, depth=depth, camera=camera, sparse=sparse)
 
     def scored(self, frame: LabeledImage) -> LabeledImage:
         """Return the frame at the size of `resize`. Truth is sampled at the nearest pixel, never interpolated."""
         if self.resize is None or self.resize == frame.depth.shape[::-1]:
             return frame
+        if frame.sparse is not None:
+            raise DataError(f"{frame.name} has sparse points, which cannot be resized")
         depth = cv2.resize(frame.depth, self.resize, interpolation=cv2.INTER_NEAREST_EXACT)
         image = cv2.resize(frame.image, self.resize, interpolation=cv2.INTER_AREA)
         return replace(frame, image=image, depth=depth, camera=frame.camera and frame.camera.resized(*self.resize))
 
+    def inside(self, size: tuple[int, int]) -> np.ndarray:
+        """Return the pixels inside all crops, bool (H, W).
+
+        Args:
+            size: (height, width).
+        """
+        inside = np.ones(size, bool)
+        for name in self.crop:
+            one = np.zeros(size, bool)
+            one[CROPS[name](*size)] = True
+            inside &= one
+        return inside
+
     def mask(self, frame: LabeledImage) -> np.ndarray:
         """Return the pixels to score, bool (H, W). Raises `DataError` if there are none."""
-        mask = frame.valid
-        for name in self.crop:
-            inside = np.zeros_like(mask)
-            inside[CROPS[name](*mask.shape)] = True
-            mask &= inside
+        mask = frame.valid & self.inside(frame.depth.shape)
         if self.depth_range is not None:
             low, high = self.depth_range
             with np.errstate(invalid="ignore"):

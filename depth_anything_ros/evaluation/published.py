@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from depth_anything_ros.evaluation.protocol import Protocol
 from depth_anything_ros.evaluation.results import SetResult
 
+TAE = "tae"
+"""The measure of a published temporal alignment error, percent."""
+
 
 def verdicts(results: Sequence[SetResult], protocol: Protocol) -> list[str]:
     """Return, for each model with published numbers, whether they are reproduced.
@@ -23,7 +26,10 @@ def verdicts(results: Sequence[SetResult], protocol: Protocol) -> list[str]:
                 if values is None or (row.aligned and protocol.rules(result.name).alignment.method == "none"):
                     continue
                 measure, value = published.measures[0], values[0]
-                measured = getattr(row.scores, measure)
+                measured = row.tae if measure == TAE else getattr(row.scores, measure)
+                if measured is None:
+                    continue
+                heading = "TAE" if measure == TAE else row.scores.heading(measure)
                 change = measured / value - 1
                 within = abs(change) <= published.tolerance
                 note = published.notes.get(result.name)
@@ -31,7 +37,7 @@ def verdicts(results: Sequence[SetResult], protocol: Protocol) -> list[str]:
                 expected = f"; expected, since {note}" if note and not within else ""
                 incomplete = "; frames differ from the split" if result.left_out else ""
                 sentences.append(
-                    f"{row.model} on {result.name}: {row.scores.heading(measure)} {measured:.3f}, "
+                    f"{row.model} on {result.name}: {heading} {measured:.3f}, "
                     f"published {value:.3f} ({change:+.1%}, tolerance {published.tolerance:.0%}): "
                     f"{verdict}{expected}{incomplete}"
                 )

@@ -55,13 +55,22 @@ class Row:
 
     @property
     def scores(self) -> Measures:
-        """Return the mean over the images."""
+        """Return the mean over the images; of several videos, the mean over the videos of their means over images."""
         first = next(iter(self.images.values()))
-        return type(first).mean(self.images.values())
+        return type(first).mean(self._averaged())
 
     def values(self, name: str) -> np.ndarray:
-        """Return one measure of every image, float64 (N,)."""
-        return np.array([getattr(scores, name) for scores in self.images.values()], dtype=np.float64)
+        """Return one measure of every image, or of every video if there are several, float64 (N,)."""
+        return np.array([getattr(scores, name) for scores in self._averaged()], dtype=np.float64)
+
+    def _averaged(self) -> Sequence[Measures]:
+        """Return what has the same weight: images, or the means of several videos."""
+        if len(self.sequences) < 2:
+            return list(self.images.values())
+        videos: dict[str, list[Measures]] = {}
+        for name, scores in self.images.items():
+            videos.setdefault(name.rpartition("/")[0], []).append(scores)
+        return [type(scores[0]).mean(scores) for scores in videos.values()]
 
     @property
     def tae(self) -> float | None:

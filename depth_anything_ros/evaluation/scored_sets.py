@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from depth_anything_ros.data.depth_set import DepthSet
 from depth_anything_ros.data.evaluation_sets import EVALUATION_SETS, MotorcycleSet
 from depth_anything_ros.data.frame import DataError, LabeledImage, read_bytes
+from depth_anything_ros.data.listed_set import ListedSet
+from depth_anything_ros.data.moge_sets import MogeSet
 from depth_anything_ros.data.pair_sets import PAIR_SETS, PairedImage, PairSet
 from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.rgbd_declaration import FILE, Declaration
@@ -42,6 +44,8 @@ class EvaluationSet:
 
     def folder(self, root: Path) -> Path:
         """Return the folder of the set under ``root``."""
+        if self.place is None and isinstance(self.source, ListedSet):
+            return self.source.folder(root)
         return root / (self.name if self.place is None else self.place)
 
     @property
@@ -53,6 +57,11 @@ class EvaluationSet:
     def terms(self) -> str:
         """Return the terms of use."""
         return f"{self.source.terms} ({self.source.title})"
+
+    @property
+    def is_metric(self) -> bool:
+        """Return whether its depth is in meters; otherwise meters of a model are not scored as they are."""
+        return not isinstance(self.source, DepthSet) or self.source.is_metric
 
     def is_present(self, root: Path) -> bool:
         """Return whether the set is under ``root``. A set without a folder is present if its package is installed."""
@@ -82,11 +91,18 @@ class EvaluationSet:
         if self.split.file is not None:
             absent = set(self._list(self.folder(root))) - set(names)
             texts = [f"{self.name}: {name} of {self.split.file} has no image with depth" for name in sorted(absent)]
-        if self.split.count and len(names) != self.split.count:
-            texts.append(
-                f"{self.name} has {len(names)} frames, split {self.split.name!r} has {self.split.count}: the scores "
-                "are not comparable with published ones"
-            )
+        is_of_pairs = isinstance(self.source, PairSet)
+        found = self.source.pair_count(self.folder(root)) if is_of_pairs else len(names)
+        videos = len({name.rpartition("/")[0] for name in names})
+        for unit, number, expected in (
+            ("pairs" if is_of_pairs else "frames", found, self.split.count),
+            ("videos", videos, self.split.sequences),
+        ):
+            if expected and number != expected:
+                texts.append(
+                    f"{self.name} has {number} {unit}, split {self.split.name!r} has {expected}: the scores are not "
+                    "comparable with published ones"
+                )
         return texts
 
     def _listed(self, folder: Path, names: Sequence[str]) -> list[str]:
@@ -187,12 +203,12 @@ def _of_protocol(root: Path, names: Sequence[str] | None, protocol: Protocol) ->
         raise DataError(f"--data {root} is not a folder; give the one that contains {', '.join(protocol.sets)}")
     found = []
     for name in protocol.sets if names is None else names:
-        split = protocol.rules(name).split
-        source = _PAIRS.get(name) or ALL_SETS.get(name)
+        rules = protocol.rules(name)
+        split, source = rules.split, _PAIRS.get(name) or ALL_SETS.get(name)
         if not isinstance(source, (DepthSet, PairSet)):
-            if names is None and not (root / name).is_dir():
-                continue
-            raise DataError(f"protocol {protocol.name} scores {name}, which this release cannot read yet")
+            raise DataError(f"protocol {protocol.name} scores {name}, which has no reader with depth")
+        if isinstance(source, MogeSet):
+            source = replace(source, size=rules.resize)
         declared = EvaluationSet(source.select(split.fields) if split.fields else source, split=split)
         if declared.is_present(root):
             found.append(declared)

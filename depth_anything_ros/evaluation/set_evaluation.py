@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -51,6 +52,8 @@ def evaluate_set(
     Raises:
         DataError: no frame is left.
     """
+    if not declared.is_metric:
+        models = [replace(model, is_metric=False) for model in models]
     names, unpaired = declared.frame_names(root), declared.unpaired(root)
     missing = declared.missing(root, names)
     _warn_left_out(missing, options.warn)

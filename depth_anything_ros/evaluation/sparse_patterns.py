@@ -1,7 +1,7 @@
 """Sparse points of known depth, the same for every model, machine and release.
 
-The points follow from the name of the frame, the pattern and the truth alone. They do not depend on a random number
-generator, whose numbers change between releases of a library.
+Drawn points follow from the name of the frame, the pattern and the truth alone. They do not depend on a random number
+generator, whose numbers change between releases of a library. "stored" points come with the set.
 """
 
 from __future__ import annotations
@@ -12,23 +12,27 @@ import numpy as np
 
 from depth_anything_ros.geometry.camera import Camera
 
+STORED = "stored"
+"""The pattern of the points that the set gives, with their own depth."""
 LINES = 64
 LOWEST, HIGHEST = np.radians(-24.8), np.radians(2.0)
 """Elevations of the 64 lines of KITTI's Velodyne HDL-64E."""
 
 
 def check_pattern(pattern: str) -> tuple[str, int]:
-    """Return kind and number of a pattern such as "points 500" or "lines 16". Raises `ValueError` for others."""
+    """Return kind and number of a pattern: "points 500", "lines 16", or "stored" with 0. Raises `ValueError`."""
+    if pattern == STORED:
+        return STORED, 0
     kind, _, number = pattern.partition(" ")
     if kind not in ("points", "lines") or not number.isdigit() or int(number) < 1:
-        raise ValueError(f"pattern is {pattern!r}, must be 'points N' or 'lines N'")
+        raise ValueError(f"pattern is {pattern!r}, must be 'points N', 'lines N' or {STORED!r}")
     if kind == "lines" and LINES % int(number):
         raise ValueError(f"pattern is {pattern!r}; the number of lines must divide {LINES}")
     return kind, int(number)
 
 
 def sparse_points(pattern: str, name: str, known: np.ndarray, camera: Camera | None = None) -> np.ndarray:
-    """Return the pixels of a pattern, int64 (N, 2) as u and v.
+    """Return the pixels of a drawn pattern, int64 (N, 2) as u and v.
 
     "points 500" are as many pixels of known depth, chosen by a hash; all if there are fewer. "lines 16" are every
     fourth of the 64 lines of a lidar at the camera: for each line and column the known pixel that is closest in

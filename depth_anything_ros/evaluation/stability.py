@@ -26,7 +26,7 @@ class TimedDepth:
     """The depth of one frame of a sequence.
 
     Attributes:
-        predicted: (H, W), meters.
+        predicted: (H, W), meters; NaN where it is not to be used.
         true: (H, W), meters; NaN where unknown.
         camera: the intrinsics.
         time: seconds.
@@ -40,9 +40,14 @@ class TimedDepth:
     pose: np.ndarray | None = None
 
     @property
+    def usable(self) -> np.ndarray:
+        """Return the pixels with a prediction, bool (H, W)."""
+        return np.isfinite(self.predicted) & (self.predicted > 0)
+
+    @property
     def known(self) -> np.ndarray:
         """Return the pixels with both depths, bool (H, W)."""
-        return np.isfinite(self.true) & (self.true > 0) & np.isfinite(self.predicted) & (self.predicted > 0)
+        return np.isfinite(self.true) & (self.true > 0) & self.usable
 
     @property
     def log_scale(self) -> float:
@@ -95,7 +100,7 @@ def flicker(first: TimedDepth, second: TimedDepth) -> float | None:
         if not both.any():
             return None
         return 100 * float(np.median(np.abs(np.log(second.predicted[both]) - np.log(first.predicted[both]))))
-    origin, pixels, moved = _moved(first, first.true, second)
+    origin, pixels, moved = _moved(first, first.true, second, first.known)
     seen = second.true.reshape(-1)[pixels]
     with np.errstate(invalid="ignore"):
         static = second.known.reshape(-1)[pixels] & (np.abs(moved - seen) <= STATIC * moved)
@@ -111,8 +116,8 @@ def temporal_alignment_error(first: TimedDepth, second: TimedDepth) -> float | N
     """Return the temporal alignment error (TAE) of two frames in percent, as in Video Depth Anything.
 
     The predicted depth of each frame is moved into the other by the true poses and compared with the depth predicted
-    there: mean |moved - P| / P, averaged over both directions. Of points on one pixel the nearest counts. Pixels
-    without true depth are not used.
+    there: mean |moved - P| / P, averaged over both directions. All predicted pixels count, with or without true depth.
+    Of points on one pixel the nearest counts; the reference leaves that to the order in which its device writes.
 
     Args:
         first: a frame.
@@ -128,18 +133,18 @@ def temporal_alignment_error(first: TimedDepth, second: TimedDepth) -> float | N
 
 
 def _one_way(source: TimedDepth, target: TimedDepth) -> float | None:
-    _, pixels, moved = _moved(source, source.predicted, target)
+    _, pixels, moved = _moved(source, source.predicted, target, source.usable)
     nearest = np.full(target.predicted.size, np.inf)
     np.minimum.at(nearest, pixels, moved)
     nearest = nearest.reshape(target.predicted.shape)
-    both = np.isfinite(nearest) & target.known
+    both = np.isfinite(nearest) & target.usable
     if not both.any():
         return None
     return float(np.mean(np.abs(nearest[both] - target.predicted[both]) / target.predicted[both]))
 
 
-def _moved(source: TimedDepth, depth: np.ndarray, target: TimedDepth) -> tuple[np.ndarray, ...]:
-    """Return the pixels of the source that the target sees: flat index there, flat index in the target, and depth."""
+def _moved(source: TimedDepth, depth: np.ndarray, target: TimedDepth, usable: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return the usable pixels of the source that the target sees: flat index, flat index in the target, and depth."""
     (x, y), camera = source.camera.rays(), target.camera
     to_target = np.linalg.inv(target.pose) @ source.pose
     planes = []
@@ -151,7 +156,7 @@ def _moved(source: TimedDepth, depth: np.ndarray, target: TimedDepth) -> tuple[n
     with np.errstate(divide="ignore", invalid="ignore"):
         u = np.rint(camera.fx * planes[0] / planes[2] + camera.cx)
         v = np.rint(camera.fy * planes[1] / planes[2] + camera.cy)
-        seen = source.known & np.isfinite(depth) & (depth > 0) & (planes[2] > 1e-6)
+        seen = usable & np.isfinite(depth) & (depth > 0) & (planes[2] > 1e-6)
         seen &= (u >= 0) & (u < camera.width) & (v >= 0) & (v < camera.height)
     origin = np.flatnonzero(seen)
     pixels = v.reshape(-1)[origin].astype(np.int64) * camera.width + u.reshape(-1)[origin].astype(np.int64)

@@ -157,7 +157,7 @@ def _score_sequence(
     on_prediction: OnPrediction,
 ) -> None:
     (a, b), floor = sums.line, 1.0 / sums.farthest if rules.floor == FARTHEST else float(rules.floor)
-    steadiness: list[_Steadiness] = [_Steadiness() for _ in rows]
+    steadiness: list[_Steadiness] = [_Steadiness(rules) for _ in rows]
     for path in files:
         with path.open("rb") as file:
             frame, mask, predictions = pickle.load(file)
@@ -180,16 +180,18 @@ def _score_sequence(
 
 
 class _Steadiness:
-    """The temporal alignment error of a sequence, whose frames come in order."""
+    """The temporal alignment error of a sequence, whose frames come in order, inside the crop."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: SetRules) -> None:
+        self._rules = rules
         self._errors: list[float] = []
         self._last: TimedDepth | None = None
 
     def add(self, depth: np.ndarray, frame: LabeledImage, mask: np.ndarray) -> None:
         if frame.camera is None or frame.time is None:
             return
-        timed = TimedDepth(depth, np.where(mask, frame.depth, np.nan), frame.camera, frame.time, frame.pose)
+        predicted = np.where(self._rules.inside(depth.shape), depth, np.nan)
+        timed = TimedDepth(predicted, np.where(mask, frame.depth, np.nan), frame.camera, frame.time, frame.pose)
         if self._last is not None and 0 < timed.time - self._last.time <= LONGEST_GAP:
             error = temporal_alignment_error(self._last, timed)
             self._errors.extend([] if error is None else [error])

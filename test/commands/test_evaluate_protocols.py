@@ -110,11 +110,11 @@ def test_metric_protocol_refuses_a_relative_model(tmp_path, evaluated):
     assert "green predicts no meters, and the protocol does not align" in printed
 
 
-def test_unreadable_sets_of_a_protocol_are_named(tmp_path, evaluated):
+def test_absent_and_empty_sets_of_a_protocol_are_named(tmp_path, evaluated):
     status, printed, _ = evaluated("moge")
     assert status == 1
     assert "has none of the folders of protocol moge: moge_nyuv2" in printed
     (tmp_path / "moge_spring").mkdir()
     status, printed, _ = evaluated("moge")
     assert status == 1
-    assert "protocol moge scores moge_spring, which this release cannot read yet" in printed
+    assert f"cannot read {tmp_path / 'moge_spring' / '.index.txt'}: No such file or directory" in printed

@@ -262,6 +262,7 @@ LIBRARIES = {
     "OpenEXR": ("irs",),
     "lmdb": ("lsun",),
     "scipy.io": ("nyuv2_labeled",),
+    "PIL.Image": ("moge_nyuv2",),
 }
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-import miniature_benchmarks
-import miniature_labeled
 import numpy as np
 import pytest
+from miniature_scored import SCORED
 
 from depth_anything_ros.data.frame import DataError, LabeledImage
+from depth_anything_ros.data.listed_set import ListedSet
 from depth_anything_ros.evaluation.predictions import ScoredModel, unsuitable
-from depth_anything_ros.evaluation.protocol import FARTHEST, Alignment
+from depth_anything_ros.evaluation.protocol import FARTHEST, Alignment, Protocol, Published, SetRules
 from depth_anything_ros.evaluation.protocol_files import (
     FOLDER,
     ProtocolError,
@@ -22,29 +23,32 @@ from depth_anything_ros.evaluation.protocol_files import (
     read_protocol,
 )
 from depth_anything_ros.evaluation.results import Row
-from depth_anything_ros.evaluation.scored_sets import EvaluationSet, find_sets
+from depth_anything_ros.evaluation.scored_sets import SCORED_SETS, EvaluationSet, find_sets
 from depth_anything_ros.evaluation.scoring import score_models
 
-MINIATURES = {
-    "kitti": miniature_labeled.kitti,
-    "nyuv2_labeled": miniature_benchmarks.nyuv2_labeled,
-    "sintel": miniature_benchmarks.sintel,
-    "ddad": miniature_benchmarks.ddad,
-    "eth3d": miniature_benchmarks.eth3d,
-    "diode": miniature_benchmarks.diode,
-}
-CASES = [(name, set_name) for name in ("paper", "metric") for set_name in find_protocol(name).sets]
+ALIGNED = [(name, set_name) for name in ("paper", "moge") for set_name in find_protocol(name).sets]
+CASES = [*ALIGNED, *(("metric", set_name) for set_name in find_protocol("metric").sets)]
 
 
 def put_set(root: Path, set_name: str, protocol: str) -> EvaluationSet:
     """Write the miniature of a set, with the list of its split, and find it."""
-    expected = MINIATURES[set_name](root / set_name)
-    split = find_protocol(protocol).rules(set_name).split
+    expected = SCORED[set_name](root / set_name)
+    split = small(protocol).rules(set_name).split
     if split.file is not None:
         lines = [f"{frame.name} truth.png 721.5" for frame in expected]
         (root / set_name / split.file).write_text("\n".join([*lines, "2011_09_28/absent.png None 721.5"]))
-    (found,) = find_sets(root, [set_name], protocol=find_protocol(protocol))
+    (found,) = find_sets(root, [set_name], protocol=small(protocol))
     return found
+
+
+def small(name: str) -> Protocol:
+    """A protocol with views of an eighth of their size, because miniatures are small and tests quick."""
+    protocol = find_protocol(name)
+    sets = {
+        set_name: rules if rules.resize is None else replace(rules, resize=tuple(side // 8 for side in rules.resize))
+        for set_name, rules in protocol.sets.items()
+    }
+    return replace(protocol, sets=sets)
 
 
 def predictor(frames: list[LabeledImage], change: Callable[[np.ndarray], np.ndarray]) -> Callable:
@@ -62,7 +66,7 @@ def scored(root: Path, protocol: str, set_name: str, change: Callable, output: s
     declared = put_set(root, set_name, protocol)
     frames = [declared.read(root, name) for name in declared.frame_names(root)]
     model = ScoredModel("made", predictor(frames, change), output)
-    return score_models([model], frames, find_protocol(protocol).rules(set_name))
+    return score_models([model], frames, small(protocol).rules(set_name))
 
 
 @pytest.mark.parametrize(("protocol", "set_name"), CASES)
@@ -77,15 +81,15 @@ def test_perfect_predictor_is_perfect(tmp_path, protocol, set_name):
 def test_distorted_depth_has_its_closed_form_error(tmp_path, protocol, set_name):
     """Meters too near by 10 %: without alignment all errors follow from the factor; alignment removes it."""
     row, *_ = scored(tmp_path, protocol, set_name, lambda depth: 0.9 * depth, "depth")
-    assert row.aligned == (protocol == "paper")
+    assert row.aligned == (protocol != "metric")
     assert row.scores.abs_rel == pytest.approx(0.0 if row.aligned else 0.1, abs=1e-6)
     assert row.scores.log10 == pytest.approx(0.0 if row.aligned else -np.log10(0.9), abs=1e-6)
     assert row.scores.silog == pytest.approx(0.0, abs=1e-3)
 
 
-@pytest.mark.parametrize("set_name", find_protocol("paper").sets)
-def test_relative_prediction_up_to_scale_and_shift_is_perfect(tmp_path, set_name):
-    (row,) = scored(tmp_path, "paper", set_name, lambda depth: 40 / depth + 3, "inverse_depth")
+@pytest.mark.parametrize(("protocol", "set_name"), ALIGNED)
+def test_relative_prediction_up_to_scale_and_shift_is_perfect(tmp_path, protocol, set_name):
+    (row,) = scored(tmp_path, protocol, set_name, lambda depth: 40 / depth + 3, "inverse_depth")
     assert row.scores.abs_rel == pytest.approx(0, abs=1e-6)
 
 
@@ -185,14 +189,65 @@ def test_options_cannot_change_what_a_protocol_fixes():
         check_options(find_protocol("paper"), {"--limit": 3})
 
 
-def test_sets_without_reader_are_named(tmp_path):
+def gaps(root: Path, protocol: Protocol) -> list[str]:
+    """What a set of a protocol lacks: a reader, a miniature that it reads, a check of its split."""
+    published = {name for item in protocol.published for sets in item.models.values() for name in sets}
+    found = []
+    for name in protocol.sets:
+        if name not in SCORED:
+            found.append(f"{name} has no miniature")
+            continue
+        SCORED[name](root / name)
+        split = protocol.rules(name).split
+        try:
+            (declared,) = find_sets(root, [name], protocol=protocol)
+            if split.file is None:
+                names = declared.frame_names(root)
+                assert declared.read(root, names[0]).image.size
+        except DataError as error:
+            found.append(f"{name}: {error}")
+            continue
+        has_check = split.count or split.sequences or split.file or isinstance(declared.source, ListedSet)
+        if name in published and not has_check:
+            found.append(f"{name} has published numbers and no check of its split")
+    return found
+
+
+@pytest.mark.parametrize("protocol", [find_protocol(name) for name in protocol_names() if find_protocol(name).sets])
+def test_every_set_of_a_protocol_has_reader_miniature_and_split(tmp_path, protocol):
+    if protocol.is_open:
+        assert set(protocol.sets) <= set(SCORED_SETS)
+    else:
+        assert gaps(tmp_path, protocol) == []
+
+
+def test_gaps_of_a_protocol_are_found(tmp_path):
+    number = {"m": {"tum_rgbd": (0.1,), "da2k": (0.1,)}}
+    made = Protocol(
+        name="made",
+        title="made",
+        sets=dict.fromkeys(("tum_rgbd", "ade20k", "da2k", "sintel"), SetRules()),
+        published=(Published("a paper", 0.05, ("abs_rel",), number),),
+    )
+    assert gaps(tmp_path, made) == [
+        "tum_rgbd has no miniature",
+        "ade20k: protocol made scores ade20k, which has no reader with depth",
+        "da2k has published numbers and no check of its split",
+    ]
+
+
+@pytest.mark.parametrize("name", [name for name in protocol_names() if find_protocol(name).published])
+def test_published_numbers_have_source_and_tolerance(name):
+    for item in find_protocol(name).published:
+        assert "arXiv" in item.source or "ICCV" in item.source
+        assert 0 < item.tolerance <= 0.05
+        assert item.models
+
+
+def test_absent_sets_are_named(tmp_path):
     moge = find_protocol("moge")
     with pytest.raises(DataError, match="has none of the folders of protocol moge: moge_nyuv2, moge_kitti"):
         find_sets(tmp_path, protocol=moge)
-    (tmp_path / "moge_gso").mkdir()
-    for names in (None, ["moge_gso"]):
-        with pytest.raises(DataError, match="protocol moge scores moge_gso, which this release cannot read yet"):
-            find_sets(tmp_path, names, protocol=moge)
     with pytest.raises(DataError, match="protocol moge does not score tum"):
         find_sets(tmp_path, ["tum"], protocol=moge)
     with pytest.raises(DataError, match="sintel is not under --data"):

@@ -10,10 +10,11 @@ from __future__ import annotations
 from miniature_benchmarks import BENCHMARKS
 from miniature_files import Builder
 from miniature_labeled import LABELED
+from miniature_prepared import PREPARED
 from miniature_segmentation import SEGMENTATION
 from miniature_unlabeled import UNLABELED
 
 MINIATURES: dict[str, Builder] = {
-    builder.__name__: builder for builder in (*LABELED, *UNLABELED, *BENCHMARKS, *SEGMENTATION)
+    builder.__name__: builder for builder in (*LABELED, *UNLABELED, *BENCHMARKS, *PREPARED, *SEGMENTATION)
 }
 """The builder of each declared set, by the set's name."""
