@@ -46,6 +46,12 @@ def robust(output: np.ndarray, known: References) -> np.ndarray | None:
     return np.exp(log_depth(INVERSE, output, found.log_a, found.b)) if isinstance(found, ScaleFit) else None
 
 
+def robust_with_wide_prior(output: np.ndarray, known: References) -> np.ndarray | None:
+    """The robust fit with twice the usual standard deviation of the shift: a trial."""
+    found = fit(INVERSE, output, known, Prior(b_sigma=0.2))
+    return np.exp(log_depth(INVERSE, output, found.log_a, found.b)) if isinstance(found, ScaleFit) else None
+
+
 def local(output: np.ndarray, known: References) -> np.ndarray | None:
     """The robust fit with the local correction."""
     found = fit(INVERSE, output, known, Prior())
@@ -56,8 +62,18 @@ def local(output: np.ndarray, known: References) -> np.ndarray | None:
     return _corrected(log_z, known.take(found.plausible), at, found.residuals[found.plausible])
 
 
+def local_of_inliers(output: np.ndarray, known: References) -> np.ndarray | None:
+    """The same with the references within 3 standard deviations of the fit alone: a trial."""
+    found = fit(INVERSE, output, known, Prior())
+    if not isinstance(found, ScaleFit):
+        return None
+    log_z = log_depth(INVERSE, output, found.log_a, found.b).astype(np.float32)
+    at = log_depth(INVERSE, found.outputs[found.inliers], found.log_a, found.b)
+    return _corrected(log_z, known.take(found.inliers), at, found.residuals[found.inliers])
+
+
 def local_after_curve(output: np.ndarray, known: References) -> np.ndarray | None:
-    """The same with a monotone curve of ln Z before the local correction: a trial, not in the package."""
+    """The robust fit with a monotone curve of ln Z before the local correction: a trial, not in the package."""
     found = fit(INVERSE, output, known, Prior())
     if not isinstance(found, ScaleFit):
         return None
@@ -108,8 +124,10 @@ METHODS: dict[str, Method] = {
 }
 TRIALS: dict[str, Method] = {
     "robust fit": robust,
-    "robust fit + curve": curve_alone,
-    "robust fit + local": local,
-    "robust fit + curve + local": local_after_curve,
+    "b ± 0.2/m": robust_with_wide_prior,
+    "+ curve": curve_alone,
+    "+ local": local,
+    "+ local of inliers": local_of_inliers,
+    "+ curve + local": local_after_curve,
 }
-"""What was tried and left out: a monotone curve."""
+"""What was tried and left out: a wider prior, a monotone curve, and fewer references for the local correction."""

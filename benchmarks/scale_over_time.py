@@ -46,12 +46,14 @@ class Moment:
     pose: Transform
 
 
-def moments(name: str, model: str) -> list[Moment]:
-    """Return the frames of a set."""
-    estimator, found = Estimator(model), []
+def moments(name: str, model: str | None) -> list[Moment]:
+    """Return the frames of a set; without a model, the output is empty."""
+    estimator, found = None if model is None else Estimator(model), []
     poses = sorted((DATA / name).glob("*.pose.txt"))
     for number, ((image, depth), file) in enumerate(zip(frames(name, slice(None)), poses, strict=True)):
-        output = np.asarray(estimator.estimate(image), np.float32)
+        output = np.zeros((0, 0), np.float32)
+        if estimator is not None:
+            output = np.asarray(estimator.estimate(image), np.float32)
         gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         found.append(Moment(number / RATES[name], gray, output, depth, Transform.from_matrix(np.loadtxt(file))))
     return found

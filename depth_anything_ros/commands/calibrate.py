@@ -52,7 +52,7 @@ The folder gets
 
 For each source the report has the frames that it scales, the scale a, b that suits all frames best with its spread over
 time, the error by distance, and two checks: do its stamps agree with the images (only while the view changes), and do
-its extrinsics (a rotation; a shift is not checked). Transforms come from /tf and /tf_static, or from --extrinsics.
+its extrinsics (a rotation, or a shift to the side). Transforms come from /tf and /tf_static, or from --extrinsics.
 
 examples: depth_anything_ros calibrate drive.mcap --output calibration
           depth_anything_ros calibrate drive.mcap --points /lidar/points --scan /scan --output calibration

@@ -143,7 +143,7 @@ def _source_lines(best: SourceReport, setup: Setup) -> list[str]:
     corrected = best.extrinsics.corrected
     if corrected is not None:
         lines.append(f"# Extrinsics: {best.extrinsics.text}.")
-        lines.append(f"# Turned by that: [{', '.join(_number(value) for value in _numbers_of(corrected))}]")
+        lines.append(f"# Corrected: [{', '.join(_number(value) for value in _numbers_of(corrected))}]")
     if setup.extrinsics is not None and (best.name != "ground_plane" or setup.imu is not None):
         lines.append(f"extrinsics: [{', '.join(_number(value) for value in setup.extrinsics)}]")
     return lines
@@ -209,6 +209,7 @@ def _source(one: SourceReport) -> dict[str, Any]:
         "extrinsics": {
             "turn_degrees": None if one.extrinsics.degrees is None else list(one.extrinsics.degrees),
             "sigma": list(one.extrinsics.sigma),
+            "shift_meters": None if one.extrinsics.shift is None else list(one.extrinsics.shift),
             "gain": one.extrinsics.gain,
             "is_seen": one.extrinsics.is_seen,
             "text": one.extrinsics.text,

@@ -103,8 +103,7 @@ def examine(
         measurements: around the frames, in the order of time.
     """
     fits, refusals = fit_frames(kind, frames, measurements)
-    clock = _check_clock(kind, name, fits, measurements)
-    extrinsics = _check_extrinsics(kind, name, frames, measurements, fits, clock)
+    clock, extrinsics = check_sensor(kind, name, frames, measurements, fits)
     drift = drift_of(kind, fits)
     if not fits:
         return SourceReport(name, topic, len(frames), [], refusals, None, np.nan, np.nan, [], drift, clock, extrinsics)
@@ -157,6 +156,26 @@ def disagreements(kind: ScaleKind, reports: Sequence[SourceReport]) -> list[str]
             meters = f"{depths[0]:.2f} and {depths[1]:.2f} m"
             found.append(f"{one.name} and {other.name} disagree: {meters} for the same point; check {check}")
     return found
+
+
+def check_sensor(
+    kind: ScaleKind,
+    name: str,
+    frames: Sequence[Frame],
+    measurements: Sequence[Measurement],
+    fits: Sequence[FrameFit],
+) -> tuple[ClockCheck, ExtrinsicsCheck]:
+    """Return the checks of a source's stamps, and of its position with the stamps corrected.
+
+    Args:
+        kind: how the network's output becomes depth.
+        name: a name of ``scale.source``.
+        frames: in the order of time.
+        measurements: around the frames, in the order of time.
+        fits: of the frames with these measurements.
+    """
+    clock = _check_clock(kind, name, fits, measurements)
+    return clock, _check_extrinsics(kind, name, frames, measurements, fits, clock)
 
 
 def _check_clock(
