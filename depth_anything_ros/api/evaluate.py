@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Union
 
 from depth_anything_ros.api.estimator import Estimator
+from depth_anything_ros.api.segmentation_model import open_segmentation
 from depth_anything_ros.data.rgbd_declaration import Declaration
 from depth_anything_ros.evaluation.obstacles import ObstacleOptions
 from depth_anything_ros.evaluation.options import EvaluationOptions
@@ -44,7 +45,8 @@ def evaluate(
     alignment.
 
     Args:
-        models: estimators, or names and paths; one or several.
+        models: estimators, or names and paths; one or several. Paths of networks of stage segment with protocol
+            "segmentation".
         data: the folder with the sets, each in a folder of its name.
         sets: their names, or "rgbd" for your own images and depth in ``data`` itself; default: all that exist.
         limit: frames per set, evenly spaced; 0 for all. Default: 10 with the protocols "full" and "published". Other
@@ -86,7 +88,10 @@ def evaluate(
     check_options(chosen, own)
     chosen_sets = find_sets(root, [sets] if isinstance(sets, str) else sets, Declaration(**own), chosen)
     given = [models] if isinstance(models, (AnyEstimator, str, os.PathLike)) else models
-    opened = open_models(given, backend=backend, precision=precision, threads=threads)
+    if chosen.task == "segmentation":
+        opened = open_segmentation(given)
+    else:
+        opened = open_models(given, backend=backend, precision=precision, threads=threads)
     if picture_folder is not None:
         picture_folder.mkdir(parents=True, exist_ok=True)
     return evaluate_models(opened, root, chosen_sets, options)

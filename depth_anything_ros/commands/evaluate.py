@@ -9,7 +9,9 @@ from pathlib import Path
 
 import cv2
 
+from depth_anything_ros.api.estimator import Estimator
 from depth_anything_ros.api.evaluate import open_models
+from depth_anything_ros.api.segmentation_model import open_segmentation
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
@@ -160,7 +162,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"not found, so skipped: {', '.join(sorted(absent))}", file=sys.stderr)
     if args.threads:
         cv2.setNumThreads(args.threads)
-    models = open_models(args.model or ["tiny"], backend=args.backend, precision=args.precision, threads=args.threads)
+    models = _models(args, protocol)
     # Before the work, so that a folder that cannot be created is reported at once.
     for folder in (args.pictures, *(file.parent for file in (args.json, args.markdown, args.html) if file)):
         if folder:
@@ -186,6 +188,17 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         atomic_write(args.json, evaluation.to_json().encode())
     return int(bool(evaluation.left_out))
+
+
+def _models(args: argparse.Namespace, protocol: Protocol) -> dict[str, Estimator]:
+    if protocol.task != "segmentation":
+        options = {"backend": args.backend, "precision": args.precision, "threads": args.threads}
+        return open_models(args.model or ["tiny"], **options)
+    if not args.model:
+        raise CommandError(
+            f"protocol {protocol.name} scores networks of stage segment of `train`: give --model FILE.safetensors"
+        )
+    return open_segmentation(args.model)
 
 
 def _sets(args: argparse.Namespace, declaration: Declaration, protocol: Protocol) -> tuple[list[EvaluationSet], Path]:

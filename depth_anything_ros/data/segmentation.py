@@ -17,6 +17,23 @@ IGNORED = 255
 
 
 @dataclass(frozen=True)
+class ClassImage:
+    """An image with the class of each pixel.
+
+    Attributes:
+        name: names of the set and the file, for reports.
+        image: RGB uint8 (H, W, 3).
+        labels: uint8 (H, W), `IGNORED` for pixels without a class.
+        classes: number of classes of the set.
+    """
+
+    name: str
+    image: np.ndarray
+    labels: np.ndarray
+    classes: int
+
+
+@dataclass(frozen=True)
 class SegmentationSet(ImageSet):
     """A set of images with a class for each pixel.
 

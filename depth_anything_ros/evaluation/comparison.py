@@ -48,6 +48,8 @@ def model_pairs(results: Sequence[SetResult]) -> Iterator[tuple[str, str, Measur
         measure = main_measures(scores)[0]
         groups = [[result.row(title).values(measure) for result in usable] for title in (first, second)]
         difference = paired_difference(*groups)
+        if difference is None:  # scores that are no means over images
+            continue
         if (difference.mean > 0) != scores.high_is_better(measure):
             first, second, difference = second, first, paired_difference(*groups[::-1])
         yield first, second, scores, difference, len(usable)

@@ -22,14 +22,15 @@ FARTHEST = "farthest"
 SPACES = ("inverse_depth", "depth", "log")
 METHODS = ("none", "median", "scale", "scale_and_shift")
 FITS = ("least_squares", "robust")
-TASKS = ("depth", "pairs", "video", "completion")
+TASKS = ("depth", "pairs", "video", "completion", "segmentation")
 AVERAGING = {
     "depth": ("images", "sets"),
     "video": ("images", "videos", "sets"),
     "completion": ("images", "sets"),
     "pairs": ("pairs", "sets"),
+    "segmentation": ("pixels", "sets"),
 }
-"""Means by task, such as over images, then over sets. Pixels of several images are never pooled."""
+"""Means by task, such as over images, then over sets. Only classes are scored over the pixels of several images."""
 
 
 @dataclass(frozen=True)
@@ -219,7 +220,7 @@ class Protocol:
     Attributes:
         name: the name of its file.
         title: what it is, one sentence.
-        task: "depth", "pairs" (which of two points is nearer), "video" or "completion".
+        task: "depth", "pairs" (which of two points is nearer), "video", "completion" or "segmentation".
         sets: the rules by set.
         defaults: the rules of other sets; None if the protocol has none and scores only ``sets``.
         published: numbers to compare with.
@@ -249,7 +250,7 @@ class Protocol:
     def alignment_of(self, set_name: str) -> str:
         """Return how predictions on a set become meters, in words. Raises `DataError` as `rules`."""
         rules = self.rules(set_name)
-        if self.task == "pairs":
+        if self.task in ("pairs", "segmentation"):
             return "no alignment"
         if self.task == "completion":
             return "robust fit and local correction to sparse points"

@@ -52,8 +52,9 @@ def read_protocol(path: Path) -> Protocol:
     keys = ("title", "task", "averaging", "defaults", "other_sets", "sets", "published")
     values = _mapping(path, "the file", values, keys)
     averaging = AVERAGING.get(values.get("task", "depth"), ("images", "sets"))
+    hint = "" if "pixels" in averaging else "; never over pixels"
     if tuple(values.get("averaging", averaging)) != averaging:
-        raise ProtocolError(f"{path}: averaging is {values['averaging']}, must be {list(averaging)}; never over pixels")
+        raise ProtocolError(f"{path}: averaging is {values['averaging']}, must be {list(averaging)}{hint}")
     defaults = _mapping(path, "defaults", values.get("defaults") or {}, _keys(SetRules))
     listed = values.get("sets") or {}
     if not isinstance(listed, Mapping):

@@ -11,7 +11,7 @@ import numpy as np
 from depth_anything_ros.evaluation.metrics import Measures
 from depth_anything_ros.evaluation.robot import RobotReport
 
-_MAIN = (("abs_rel", "delta1"), ("accuracy",))
+_MAIN = (("abs_rel", "delta1"), ("accuracy",), ("miou", "pixel_accuracy"))
 """The measures of short tables; the first of these that a score has are used."""
 
 

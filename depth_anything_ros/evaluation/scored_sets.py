@@ -17,6 +17,7 @@ from depth_anything_ros.data.moge_sets import MogeSet
 from depth_anything_ros.data.pair_sets import PAIR_SETS, PairedImage, PairSet
 from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.rgbd_declaration import FILE, Declaration
+from depth_anything_ros.data.segmentation import ClassImage, SegmentationSet
 from depth_anything_ros.data.sequence_sets import SEQUENCES
 from depth_anything_ros.data.sets import ALL_SETS
 from depth_anything_ros.evaluation.bag_set import BagDepthSet, BagTruth
@@ -38,7 +39,7 @@ class EvaluationSet:
         split: the frames.
     """
 
-    source: DepthSet | PairSet
+    source: DepthSet | PairSet | SegmentationSet
     place: str | None = None
     split: Split = field(default_factory=Split)
 
@@ -129,7 +130,7 @@ class EvaluationSet:
         """Return the files that belong to no frame although they should, each with the reason."""
         return self.source.unpaired(self.folder(root))
 
-    def read(self, root: Path, frame_name: str) -> LabeledImage | PairedImage:
+    def read(self, root: Path, frame_name: str) -> LabeledImage | PairedImage | ClassImage:
         """Read one frame.
 
         Args:
@@ -139,6 +140,9 @@ class EvaluationSet:
         Raises:
             DataError: a file is missing or damaged; the message names it.
         """
+        if isinstance(self.source, SegmentationSet):
+            image, labels = self.source.read(self.folder(root), frame_name)
+            return ClassImage(f"{self.name}/{frame_name}", image, labels, len(self.source.classes))
         return self.source.read(self.folder(root), frame_name)
 
 
@@ -146,6 +150,8 @@ SCORED_SETS: dict[str, EvaluationSet] = {source.name: EvaluationSet(source) for 
 """The sets that open protocols score by default, if present."""
 _SEQUENCES = {source.name: EvaluationSet(source) for source in SEQUENCES}
 """Sets that an open protocol scores if they are named."""
+_KINDS = {"pairs": PairSet, "segmentation": SegmentationSet}
+"""The kind of set by task; `DepthSet` for others."""
 _PAIRS = {declared.name: declared for declared in PAIR_SETS}
 
 
@@ -205,8 +211,8 @@ def _of_protocol(root: Path, names: Sequence[str] | None, protocol: Protocol) ->
     for name in protocol.sets if names is None else names:
         rules = protocol.rules(name)
         split, source = rules.split, _PAIRS.get(name) or ALL_SETS.get(name)
-        if not isinstance(source, (DepthSet, PairSet)):
-            raise DataError(f"protocol {protocol.name} scores {name}, which has no reader with depth")
+        if not isinstance(source, _KINDS.get(protocol.task, DepthSet)):
+            raise DataError(f"protocol {protocol.name} scores {name}, which has no reader for {protocol.task}")
         if isinstance(source, MogeSet):
             source = replace(source, size=rules.resize)
         declared = EvaluationSet(source.select(split.fields) if split.fields else source, split=split)

@@ -12,6 +12,7 @@ import numpy as np
 from depth_anything_ros.data.check import evenly_spaced
 from depth_anything_ros.data.frame import DataError, LabeledImage, skip_reason
 from depth_anything_ros.data.name_summary import NameSummary
+from depth_anything_ros.evaluation.classes import score_classes
 from depth_anything_ros.evaluation.completion import score_completion
 from depth_anything_ros.evaluation.options import EvaluationOptions
 from depth_anything_ros.evaluation.page import Gallery
@@ -103,6 +104,8 @@ def _score(
         return {"": score_pairs(models, frames, rules, on_left_out)}
     if task == "video":
         return {"": score_video(models, frames, rules, on_prediction, on_left_out, options.robot)}
+    if task == "segmentation":
+        return {"": score_classes(models, frames, on_left_out)}
     if task == "completion":
         return score_completion(models, frames, rules, on_prediction, on_left_out, options.workers)
     rows = score_models(models, frames, rules, on_prediction, on_left_out, options.workers, options.robot)

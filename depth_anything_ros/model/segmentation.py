@@ -131,6 +131,15 @@ class SegmentationRecord:
         if self.class_names and len(self.class_names) != self.classes:
             raise ValueError(f"there are {len(self.class_names)} class_names for {self.classes} classes; give one each")
 
+    output = "classes"
+    """What the network predicts."""
+    is_metric = False
+    reference_focal = None
+
+    def to_json(self) -> str:
+        """Return the metadata as JSON."""
+        return json.dumps(asdict(self), indent=2)
+
     @classmethod
     def from_json(cls, text: str) -> SegmentationRecord:
         """Parse a file's metadata. Raises ValueError, whose message names the unknown, missing or invalid field."""
@@ -164,7 +173,7 @@ def save_segmentation(network: SegmentationNetwork, record: SegmentationRecord, 
                 f"{path}: the record's {name} is {getattr(record, name)!r}, the network's {getattr(network, name)!r}"
             )
     weights = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    save_sealed(weights, path, {METADATA_KEY: json.dumps(asdict(record), indent=2)})
+    save_sealed(weights, path, {METADATA_KEY: record.to_json()})
 
 
 def load_segmentation(path: str | Path) -> tuple[SegmentationNetwork, SegmentationRecord]:

@@ -222,17 +222,17 @@ def test_every_set_of_a_protocol_has_reader_miniature_and_split(tmp_path, protoc
 
 
 def test_gaps_of_a_protocol_are_found(tmp_path):
-    number = {"m": {"tum_rgbd": (0.1,), "da2k": (0.1,)}}
+    number = {"m": {"tum_rgbd": (0.1,), "diode": (0.1,)}}
     made = Protocol(
         name="made",
         title="made",
-        sets=dict.fromkeys(("tum_rgbd", "ade20k", "da2k", "sintel"), SetRules()),
+        sets=dict.fromkeys(("tum_rgbd", "ade20k", "diode", "sintel"), SetRules()),
         published=(Published("a paper", 0.05, ("abs_rel",), number),),
     )
     assert gaps(tmp_path, made) == [
         "tum_rgbd has no miniature",
-        "ade20k: protocol made scores ade20k, which has no reader with depth",
-        "da2k has published numbers and no check of its split",
+        "ade20k: protocol made scores ade20k, which has no reader for depth",
+        "diode has published numbers and no check of its split",
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 from depth_anything_ros.data.check import color_classes
 from depth_anything_ros.data.segmentation import IGNORED, check_classes
 from depth_anything_ros.data.sources import Sample
+from depth_anything_ros.evaluation.classes import class_scores, confusion_matrix
 from depth_anything_ros.training.settings import SegmentationSettings
 from depth_anything_ros.training.validation.predictions import panel, run_network
 
@@ -33,20 +35,11 @@ class SegmentationScoring:
     def tally(self, prediction: np.ndarray, sample: Sample) -> np.ndarray:
         """Return the confusion matrix, flattened, with true classes in rows. See `Scoring.tally`."""
         check_classes(sample.name, sample.labels, self._classes)
-        known = sample.labels != IGNORED
-        pairs = sample.labels[known].astype(np.int64) * self._classes + prediction[known]
-        return np.bincount(pairs, minlength=self._classes**2).astype(np.float64)
+        return confusion_matrix(prediction, sample.labels, self._classes).astype(np.float64).ravel()
 
     def summary(self, total: np.ndarray, images: int) -> dict[str, float]:
         """Return "miou", over classes in truth or prediction, and "pixel_accuracy"; NaN without any class."""
-        confusion = total.reshape(self._classes, self._classes)
-        right = confusion.diagonal()
-        union = confusion.sum(axis=0) + confusion.sum(axis=1) - right
-        occurs = union > 0
-        if not occurs.any():
-            return {"miou": float("nan"), "pixel_accuracy": float("nan")}
-        miou = (right[occurs] / union[occurs]).mean()
-        return {"miou": float(miou), "pixel_accuracy": float(right.sum() / confusion.sum())}
+        return asdict(class_scores(total.reshape(self._classes, self._classes)))
 
     def picture(self, prediction: np.ndarray, sample: Sample) -> np.ndarray:
         """Draw true and predicted classes, each class in its own color. See `Scoring.picture`."""
