@@ -6,7 +6,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from depth_anything_ros.api.estimator import Estimator
@@ -24,10 +24,13 @@ from depth_anything_ros.processing.outputs import SCALE, TOPICS
 from depth_anything_ros.processing.parameters import ModelParameters, StreamParameters
 from depth_anything_ros.processing.recorded_camera import RecordedCamera
 from depth_anything_ros.processing.scale_parameters import ScaleMeasuring
+from depth_anything_ros.runtime.shared_cores import load_halves
 from depth_anything_ros.system.malloc import keep_freed_memory
 from depth_anything_ros.system.signals import signal_handlers
 
 NAMES = (*TOPICS, SCALE)
+MANY_IMAGES = 100
+"""Images from which it pays to load the model again."""
 _DEFAULT = ("info", "depth", "points", "inverse_depth", "sigma", SCALE)
 _EPILOG = """\
 OUT gets the messages of IN (--no-copy leaves them out) and, for each image, what the depth node would publish:
@@ -118,7 +121,8 @@ def run(args: argparse.Namespace) -> int:
         if not settings.scale.gives_depth:
             print(_SCALE_ADVICE, file=sys.stderr)
         saved = _saved(args.save, estimator, settings)
-        work = BagRun(reader, estimator, settings, setup.measuring, topics, saved, args.namespace)
+        halves = _halves(setup.model, estimator, topics.images)
+        work = BagRun(reader, estimator, halves, settings, setup.measuring, topics, saved, args.namespace)
         outcome = _write(work, args)
     return _report(outcome, args)
 
@@ -165,6 +169,18 @@ def _load(model: ModelParameters) -> Estimator:
         record=model.record,
         input_size=model.input_size,
         threads=model.threads,
+    )
+
+
+def _halves(model: ModelParameters, estimator: Estimator, images: int) -> list[Estimator]:
+    """Return the model for each of two images at once; none for few images or a given number of threads."""
+    if images < MANY_IMAGES or model.threads is not None:
+        return []
+    return load_halves(
+        estimator,
+        lambda choice, threads: _load(
+            replace(model, backend=choice.backend, precision=choice.precision, threads=threads)
+        ),
     )
 
 

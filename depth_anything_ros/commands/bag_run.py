@@ -32,6 +32,8 @@ from depth_anything_ros.system.reason_counts import join_reasons
 
 LOOKAHEAD = 100_000_000
 """Nanoseconds after an image whose messages are read before it is computed: as far as a measurement may be away."""
+MAX_BEHIND = 300_000_000
+"""Nanoseconds after an image until which its outputs are computed: sensors keep few measurements for late images."""
 MAX_WAITING = 1 << 29
 """Most bytes of messages that wait; more are not looked ahead."""
 READ_AHEAD = 16
@@ -92,6 +94,7 @@ class BagRun:
     Args:
         reader: of the bag.
         estimator: the model.
+        halves: the same model for each of several images at once, from `load_halves`.
         settings: of the frames.
         measuring: how sensors tell the scale.
         topics: that are used.
@@ -103,6 +106,7 @@ class BagRun:
         self,
         reader: Any,
         estimator: Estimator,
+        halves: list[Estimator],
         settings: FrameSettings,
         measuring: ScaleMeasuring,
         topics: BagTopics,
@@ -117,7 +121,7 @@ class BagRun:
         measurements = self._connect(measuring, settings) if settings.scale.state == "measured" else None
         base = topics.image.removesuffix("/compressed")
         uses_images = measuring.odometry == "images"
-        self._camera = RecordedCamera(estimator, settings, base, saved, measurements, uses_images)
+        self._camera = RecordedCamera(estimator, halves, settings, base, saved, measurements, uses_images)
         if topics.info is not None:
             self._handlers[topics.info] = self._with_info(self._handlers.get(topics.info))
         self._messages = MessageWriter(settings.depth.stride, settings.depth.colored)
@@ -192,18 +196,22 @@ class BagRun:
             outcome.reasons[topic] = [f"not copied: {reason}"]
         self._take_static(outcome)
         bar = progress_bar("computing", "images", self._topics.images, quiet=not sys.stderr.isatty())
-        with bar, CallLater(WRITTEN_LATER) as later, ThreadPoolExecutor(1, "network") as network:
-            started: _Started | None = None
+        at_once = self._camera.at_once
+        with bar, CallLater(WRITTEN_LATER) as later, ThreadPoolExecutor(at_once, "network") as network:
+            started: deque[_Started] = deque()
             for connection, time, content, image in self._ordered(outcome, copies):
+                while started and time - started[0].time > MAX_BEHIND:
+                    self._write(started.popleft(), output, later, outcome)
                 if image is not None:
-                    following = self._start(image, time, network, outcome)
-                    self._write(started, output, later, outcome)
-                    started = following
+                    started.append(self._start(image, time, network, outcome))
+                    if len(started) > at_once:
+                        self._write(started.popleft(), output, later, outcome)
                     bar.update(1)
                 if copier is not None:
                     write = functools.partial(self._copy, copier, connection, time, content, outcome)
-                    started.after.append(write) if started is not None else later.call(write)
-            self._write(started, output, later, outcome)
+                    started[-1].after.append(write) if started else later.call(write)
+            for one in started:
+                self._write(one, output, later, outcome)
         for note in self._camera.notes:
             print(note, file=sys.stderr)
         return outcome
@@ -226,8 +234,6 @@ class BagRun:
         with ReadAhead(self._read(outcome, copies), READ_AHEAD) as messages:
             for connection, time, content in messages:
                 image = self._handle(connection, time, content, outcome)
-                if image is None and not copies:
-                    continue
                 waiting.append((connection, time, content, image))
                 size += len(content)
                 while waiting and (time - waiting[0][1] >= LOOKAHEAD or size > MAX_WAITING):
@@ -284,10 +290,8 @@ class BagRun:
             started.estimate = network.submit(self._camera.estimate, started.frame)
         return started
 
-    def _write(self, started: _Started | None, output: BagOutput, later: CallLater, outcome: Outcome) -> None:
+    def _write(self, started: _Started, output: BagOutput, later: CallLater, outcome: Outcome) -> None:
         """Write the messages of an image, after the image itself, and then what was recorded after it."""
-        if started is None:
-            return
         after = iter(started.after)
         for write in itertools.islice(after, 1):  # the image
             later.call(write)
@@ -297,6 +301,7 @@ class BagRun:
                 frame = self._camera.finish(started.frame)
                 for topic, content in self._messages.serialized(frame):
                     later.call(output.write, self._prefix + topic, started.time, content)
+                later.call(self._camera.release, started.frame)
                 outcome.done += 1
                 if frame.problem:
                     outcome.incomplete[frame.problem] = outcome.incomplete.get(frame.problem, 0) + 1

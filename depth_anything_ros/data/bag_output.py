@@ -12,7 +12,7 @@ from typing import Any
 from depth_anything_ros.data.bag_paths import METADATA
 from depth_anything_ros.data.depth_files import import_for
 from depth_anything_ros.data.frame import DataError
-from depth_anything_ros.data.mcap_storage import without_copies
+from depth_anything_ros.data.mcap_storage import Message, without_copies
 from depth_anything_ros.system.atomic_file import is_left_behind, naming, partial_of
 
 MCAP = ".mcap"
@@ -78,7 +78,7 @@ class BagOutput:
                 topic, kind, typestore=typestore, offered_qos_profiles=qos
             )
 
-    def write(self, topic: str, time: int, content: bytes | memoryview) -> None:
+    def write(self, topic: str, time: int, content: Message) -> None:
         """Write a message.
 
         Args:

@@ -11,6 +11,7 @@ import numpy as np
 
 from depth_anything_ros.geometry.frame_ids import frame_id_problem
 from depth_anything_ros.geometry.output_geometry import CameraInfoError, GeometryCache, OutputGeometry
+from depth_anything_ros.images.pixel_layout import as_rgb, stored
 from depth_anything_ros.postprocessing.depth_products import DepthBuffers
 from depth_anything_ros.postprocessing.point_cloud import POINT_STEP, POSITION_STEP, organized_size
 from depth_anything_ros.processing.camera_info_buffer import CameraInfoBuffer
@@ -21,10 +22,9 @@ from depth_anything_ros.processing.outputs import ENCODINGS, NEEDS_DEPTH, PIXELS
 from depth_anything_ros.processing.scale_measurements import ScaleMeasurements
 from depth_anything_ros.processing.stamp_order import StampOrder
 from depth_anything_ros.runtime.estimator import Estimator
+from depth_anything_ros.runtime.shared_cores import SharedCores
 
 Size = tuple[int, int]
-FRAMES_AT_ONCE = 2
-"""One that is with the model, and one whose outputs are derived."""
 
 
 class SkippedImageError(ValueError):
@@ -39,7 +39,7 @@ class FrameOutputs:
         header: of the image.
         size: (H, W) of the outputs.
         info: camera_info of the outputs, whose header is to be replaced; None if it is not requested or unknown.
-        filled: the outputs; they are valid until the next but one is prepared.
+        filled: the outputs; they are valid until they are given to `RecordedCamera.release`.
         scale: the report of the scale; None if it is not requested.
         problem: why an output is missing; "" if none is.
     """
@@ -62,6 +62,7 @@ class StartedFrame:
         info: camera_info of the outputs; None if it is not requested or unknown.
         frame: for the model; None if no output needs it.
         problem: why an output is missing; "" if none is.
+        key: what the buffers' sizes depend on.
     """
 
     header: Any
@@ -69,6 +70,7 @@ class StartedFrame:
     info: Any
     frame: PreparedFrame | None
     problem: str
+    key: tuple[Size, bool]
 
 
 class RecordedCamera:
@@ -76,6 +78,7 @@ class RecordedCamera:
 
     Args:
         estimator: the model.
+        halves: the same model for each of several images at once, from `load_halves`.
         settings: parameters, scale and depth settings.
         topic: of the images, without the suffix of its transport.
         requested: names of the outputs, of `outputs.TOPICS` and `SCALE`.
@@ -84,11 +87,13 @@ class RecordedCamera:
 
     Attributes:
         notes: what is probably wrong with the recording, one line each.
+        at_once: the most images that `estimate` takes at once, each in a thread of its own.
     """
 
     def __init__(
         self,
         estimator: Estimator,
+        halves: list[Estimator],
         settings: FrameSettings,
         topic: str,
         requested: Collection[str],
@@ -99,6 +104,8 @@ class RecordedCamera:
         self.infos = CameraInfoBuffer()
         self.settings = settings
         self._estimator, self._topic = estimator, topic
+        self._cores = SharedCores(estimator, halves)
+        self.at_once = self._cores.count
         self._geometry = GeometryCache(topic)
         self._stamps = StampOrder()
         self._steps = FrameSteps()
@@ -106,7 +113,7 @@ class RecordedCamera:
             self._steps.measured = MeasuredScale(measurements, estimator.record, uses_images)
         self._requested = set(requested) - self.absent(estimator, settings)
         self._key: tuple | None = None
-        self._buffers: deque[DepthBuffers] = deque()
+        self._free: deque[DepthBuffers] = deque()
 
     @staticmethod
     def absent(estimator: Estimator, settings: FrameSettings) -> set[str]:
@@ -140,11 +147,12 @@ class RecordedCamera:
         size = parameters.output_size_for(*rgb.shape[:2])
         geometry, problem = self._find_geometry(header, rgb.shape[:2], size)
         info = geometry.info if geometry is not None and "info" in self._requested else None
-        outputs = self._buffers_for(size, geometry is not None)
+        key = size, geometry is not None
+        outputs = self._buffers_for(*key)
         if not outputs and SCALE not in self._requested:
-            return StartedFrame(header, size, info, None, problem)
+            return StartedFrame(header, size, info, None, problem, key)
         frame = self._steps.prepare(header, rgb, size, geometry, outputs, self.settings)
-        return StartedFrame(header, size, info, _kept(frame, message), problem)
+        return StartedFrame(header, size, info, _kept(frame, message), problem, key)
 
     def estimate(self, started: StartedFrame) -> None:
         """Run the model on a frame. It may run in another thread than the rest.
@@ -157,13 +165,13 @@ class RecordedCamera:
         """
         frame = started.frame
         if frame is not None:
-            self._estimator.estimate(frame.rgb, frame.size, frame.values, frame.outputs.confidence)
+            self._cores.estimate(frame.rgb, frame.size, frame.values, frame.outputs.confidence)
 
     def finish(self, started: StartedFrame) -> FrameOutputs:
         """Return the outputs of a frame.
 
         Args:
-            started: from `prepare`; `estimate` has run.
+            started: from `prepare`; `estimate` has run. Frames are finished in their order.
         """
         frame, problem = started.frame, started.problem
         if frame is None:
@@ -178,6 +186,15 @@ class RecordedCamera:
         elif not problem:
             problem = f"no scale: {self._steps.scale_problem}"
         return FrameOutputs(started.header, started.size, started.info, filled, report, problem)
+
+    def release(self, started: StartedFrame) -> None:
+        """Use a frame's buffers again. Any thread may call it.
+
+        Args:
+            started: from `prepare`; its outputs are written.
+        """
+        if started.frame is not None and started.key == self._key:
+            self._free.append(started.frame.outputs)
 
     def _find_geometry(self, header: Any, image_size: Size, size: Size) -> tuple[OutputGeometry | None, str]:
         """Return the geometry of the outputs, or None and the reason."""
@@ -200,14 +217,13 @@ class RecordedCamera:
             self.notes.append(text)
 
     def _buffers_for(self, size: Size, has_camera: bool) -> DepthBuffers:
-        """Return the buffers to fill: two sets in turn, allocated again only if a size changes."""
+        """Return buffers to fill: released ones, or new ones."""
         depth = self.settings.depth
         key = (size, has_camera)
         if self._key != key:
-            self._key, self._buffers = key, deque()
-        if len(self._buffers) == FRAMES_AT_ONCE:
-            self._buffers.rotate()
-            return self._buffers[0]
+            self._key, self._free = key, deque()
+        if self._free:
+            return self._free.popleft()
         arrays: dict[str, np.ndarray] = {}
         for name, encoding in ENCODINGS.items():
             if name in self._requested:
@@ -216,15 +232,15 @@ class RecordedCamera:
         if has_camera and "points" in self._requested:
             rows, columns = organized_size(*size, depth.stride)
             arrays["points"] = np.empty(rows * columns * (POINT_STEP if depth.colored else POSITION_STEP), np.uint8)
-        self._buffers.appendleft(DepthBuffers(**arrays))
-        return self._buffers[0]
+        return DepthBuffers(**arrays)
 
 
 def _kept(frame: PreparedFrame, message: Any) -> PreparedFrame:
     """Return a frame whose arrays the preparation of the next one does not overwrite."""
     rgb, values = frame.rgb, frame.values
     if not np.may_share_memory(rgb, np.asarray(message.data)):
-        rgb = rgb.copy()
+        raw, order = stored(rgb)  # a copy in another order takes ten times as long
+        rgb = as_rgb(raw.copy(), order)
     if values is not frame.outputs.depth and values is not frame.outputs.inverse_depth:
         values = np.empty_like(values)
     return replace(frame, rgb=rgb, values=values)

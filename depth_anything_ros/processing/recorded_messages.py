@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from depth_anything_ros.data.mcap_storage import SerializedMessage
 from depth_anything_ros.postprocessing.point_cloud import POINT_STEP, POSITION_STEP, organized_size
 from depth_anything_ros.processing.measured_scale import ScaleReport
 from depth_anything_ros.processing.outputs import ENCODINGS, SCALE, TOPICS
@@ -23,6 +25,10 @@ KINDS = {
     SCALE: "diagnostic_msgs/msg/DiagnosticArray",
 }
 """The type of each topic."""
+_NOTHING = np.empty(0, np.uint8)
+_COUNT = struct.Struct("<I")
+_AFTER_CLOUD = 1
+"""Bytes of a serialized PointCloud2 after its data: is_dense. An Image ends with its data."""
 
 
 class MessageWriter:
@@ -42,8 +48,11 @@ class MessageWriter:
         self.typestore = get_typestore(Stores.ROS2_HUMBLE)
         self._stride, self._colored = stride, colored
 
-    def serialized(self, frame: FrameOutputs) -> Iterator[tuple[str, memoryview]]:
-        """Yield topic and bytes of each message, in the order of the node: the scale, camera_info, the others."""
+    def serialized(self, frame: FrameOutputs) -> Iterator[tuple[str, memoryview | SerializedMessage]]:
+        """Yield topic and bytes of each message, in the order of the node: the scale, camera_info, the others.
+
+        Images and clouds are not copied: they are valid as long as the frame's buffers.
+        """
         types = self.typestore.types
         stamp = types["builtin_interfaces/msg/Time"](frame.header.stamp.sec, frame.header.stamp.nanosec)
         header = types["std_msgs/msg/Header"](stamp, frame.header.frame_id)
@@ -55,26 +64,28 @@ class MessageWriter:
                     yield self._as_bytes(topic, self._info(header, frame.info))
             elif (filled := getattr(frame.filled, name)) is not None:
                 make = self._cloud if name == "points" else self._image
-                yield self._as_bytes(topic, make(header, name, frame.size, filled))
+                empty = self._as_bytes(topic, make(header, name, frame.size, filled))[1]
+                yield topic, _with_data(empty, filled, _AFTER_CLOUD if name == "points" else 0)
 
     def _as_bytes(self, topic: str, message: Any) -> tuple[str, memoryview]:
         return topic, self.typestore.serialize_cdr(message, KINDS[topic])
 
     def _image(self, header: Any, name: str, size: tuple[int, int], pixels: np.ndarray) -> Any:
+        """Return a sensor_msgs/Image without data."""
         step = pixels[0].nbytes
-        content = pixels.reshape(-1).view(np.uint8)
         return self.typestore.types["sensor_msgs/msg/Image"](
-            header, *size, ENCODINGS[name], _IS_BIG_ENDIAN, step, content
+            header, *size, ENCODINGS[name], _IS_BIG_ENDIAN, step, _NOTHING
         )
 
     def _cloud(self, header: Any, name: str, size: tuple[int, int], content: np.ndarray) -> Any:
+        """Return a sensor_msgs/PointCloud2 without data."""
         rows, columns = organized_size(*size, self._stride)
         step = POINT_STEP if self._colored else POSITION_STEP
         field = self.typestore.types["sensor_msgs/msg/PointField"]
         names = ("x", "y", "z", "rgb")[: step // 4]
         fields = [field(name, 4 * index, _FLOAT32, 1) for index, name in enumerate(names)]
         return self.typestore.types["sensor_msgs/msg/PointCloud2"](
-            header, rows, columns, fields, _IS_BIG_ENDIAN, step, columns * step, content, False
+            header, rows, columns, fields, _IS_BIG_ENDIAN, step, columns * step, _NOTHING, False
         )
 
     def _info(self, header: Any, info: Any) -> Any:
@@ -89,6 +100,21 @@ class MessageWriter:
         pairs = [types["diagnostic_msgs/msg/KeyValue"](key, value) for key, value in report.values.items()]
         status = types["diagnostic_msgs/msg/DiagnosticStatus"](int(report.is_warning), "scale", report.text, "", pairs)
         return types["diagnostic_msgs/msg/DiagnosticArray"](header, [status])
+
+
+def _with_data(empty: memoryview, data: np.ndarray, after: int) -> SerializedMessage:
+    """Return a message with its data, from the same message without data.
+
+    CDR writes an array as its length and its content. Bytes and booleans after it need no alignment.
+
+    Args:
+        empty: the serialized message, whose array of bytes is empty.
+        data: contiguous.
+        after: bytes of the message after the array.
+    """
+    end = len(empty) - after
+    head = bytes(empty[: end - _COUNT.size]) + _COUNT.pack(data.nbytes)
+    return SerializedMessage(head, memoryview(data).cast("B"), bytes(empty[end:]))
 
 
 def as_ros2_info(message: Any) -> Any:

@@ -193,9 +193,11 @@ def depth_of(image: Any) -> np.ndarray:
     if image.step < image.width * layout.itemsize or len(image.data) < image.height * image.step:
         raise SensorMessageError(f"the depth image has {len(image.data)} bytes, fewer than its size says")
     raw = np.ndarray((image.height, image.width), layout, image.data, 0, (image.step, layout.itemsize))
-    if layout.kind == "f":
-        return raw.astype(np.float32)
-    return np.where(raw > 0, raw.astype(np.float32) / 1000, np.float32(np.nan))
+    depth = raw.astype(np.float32)
+    if layout.kind == "u":
+        depth /= 1000
+        np.copyto(depth, np.float32(np.nan), where=raw == 0)
+    return depth
 
 
 def up_of(imu: Any) -> np.ndarray:

@@ -46,6 +46,7 @@ from rosbags.typesys import Stores, get_typestore
 from waiting import wait_until
 
 from depth_anything_ros.cli import main
+from depth_anything_ros.commands import bag as command
 from depth_anything_ros.geometry.transform import Transform
 
 IMAGE, INFO, LIDAR = "/camera/image_rect", "/camera/camera_info", "/lidar/points"
@@ -303,6 +304,43 @@ def test_full_disk_is_named_and_leaves_nothing(tmp_path: Path, network: Path) ->
     assert ended.returncode == 1
     assert f"{tmp_path / 'out'}: File too large" in ended.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["exact.onnx", "in"]
+
+
+def test_two_images_at_once_write_the_same_bag(tmp_path: Path, network: Path, monkeypatch, capfd) -> None:
+    """With a scale by a sensor, so that the order of the frames counts; and in the order of the recording."""
+    given = topics(2.0)
+    rng = np.random.default_rng(0)
+    given[LIDAR] = every(
+        2.0, RATE, lambda time: cloud_message(time, lidar_points(time, MOUNT, rng, 0.0, 600), "lidar"), 0.05
+    )
+    put_bag(tmp_path / "in", given)
+    options = ("--model", network, "--points", LIDAR, "--extrinsics", *MOUNT.translation, *MOUNT.quaternion)
+    assert bag(tmp_path / "in", tmp_path / "one" / "out.mcap", *options) == 0
+    monkeypatch.setattr(command, "MANY_IMAGES", 1)
+    monkeypatch.setattr("depth_anything_ros.runtime.shared_cores.usable_cores", lambda: 2)
+    threads = []
+    load = command._load
+    monkeypatch.setattr(command, "_load", lambda model: (threads.append(model.threads), load(model))[1])
+    assert bag(tmp_path / "in", tmp_path / "two" / "out.mcap", *options) == 0
+    assert threads == [None, 1, 1]
+    assert (tmp_path / "one" / "out.mcap").read_bytes() == (tmp_path / "two" / "out.mcap").read_bytes()
+
+
+def test_sensor_that_is_much_faster_than_the_camera_gives_the_scale(tmp_path: Path, network: Path) -> None:
+    """Few of its measurements are kept: those of an image must still be there when the image is computed."""
+    rng = np.random.default_rng(0)
+    cloud = cloud_message(0.0, lidar_points(0.0, MOUNT, rng, 0.0, 600), "lidar")
+    given: dict[str, Any] = {
+        INFO: every(3.0, 1, lambda _: info_message(0.0)),
+        IMAGE: every(3.0, 1, lambda time: replace(image_message(0.0), header=info_message(time).header)),
+        LIDAR: every(3.0, 100, lambda time: replace(cloud, header=cloud_message(time, np.zeros((1, 3)), "l").header)),
+    }
+    put_bag(tmp_path / "in", given)
+    place = ("--extrinsics", *MOUNT.translation, *MOUNT.quaternion)
+    saved = ("--save", "scale", "--no-copy")
+    assert bag(tmp_path / "in", tmp_path / "out", "--model", network, "--points", LIDAR, *place, *saved) == 0
+    reports = [one.status[0].message for _, one in messages_in(tmp_path / "out")["/scale"]]
+    assert reports == ["measured"] * 3
 
 
 def test_output_opens_in_the_readers_of_mcap(tmp_path: Path, network: Path) -> None:

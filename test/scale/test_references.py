@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -143,6 +144,19 @@ def test_floor_seen_by_the_camera_itself_is_not_occluded() -> None:
     floor = np.where(rows > 4, 0.3 * CAMERA.fy / np.maximum(rows, 1), np.nan) * np.ones((1, 640))
     known = from_depth_image(floor.astype(np.float32), CAMERA, CAMERA, Transform.identity())
     assert known.depth.max() > 10
+
+
+@pytest.mark.parametrize("size", [(480, 640), (375, 1242), (50, 33), (7, 5)])
+def test_registered_depth_gives_the_references_of_any_depth_image(size: tuple[int, int]) -> None:
+    """The short way for a depth image of the camera itself, against the way through points in space."""
+    camera = Camera(size[1], size[0], 500.0, 510.0, size[1] / 2, size[0] / 2)
+    choices = [1.0, 1.05, 1.1, 2.0, 3.3, np.nan, 0.0, np.inf, 0.005]
+    depth = np.random.default_rng(0).choice(choices, size)
+    short = from_depth_image(depth, camera, camera, Transform.identity())
+    long = from_depth_image(depth, camera, replace(camera, fx=500.0 + 1e-9), Transform.identity())
+    assert len(short) > 0
+    assert np.array_equal(short.depth, long.depth)
+    assert np.allclose(short.pixels, long.pixels, atol=1e-6)
 
 
 def test_laser_ranger_hits_the_pixel_of_its_beam() -> None:

@@ -97,6 +97,7 @@ def load(request: LoadRequest) -> OpenVinoBackend:
     settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": arithmetic}
     if request.threads is not None and device == "CPU":
         settings["INFERENCE_NUM_THREADS"] = request.threads
+        settings["ENABLE_CPU_PINNING"] = False  # otherwise two networks of one thread share the first core
     if precision != "int8":
         return OpenVinoBackend(_read(request.graph.path), settings, request)
     shape = request.graph.batch_shape(request.size)
