@@ -114,7 +114,7 @@ def _with_data(empty: memoryview, data: np.ndarray, after: int) -> SerializedMes
     """
     end = len(empty) - after
     head = bytes(empty[: end - _COUNT.size]) + _COUNT.pack(data.nbytes)
-    return SerializedMessage(head, memoryview(data).cast("B"), bytes(empty[end:]))
+    return SerializedMessage(head, data.reshape(-1).view(np.uint8).data, bytes(empty[end:]))
 
 
 def as_ros2_info(message: Any) -> Any:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -361,3 +364,57 @@ def test_output_opens_in_the_readers_of_mcap(tmp_path: Path, network: Path) -> N
     cloud = found["/points", "sensor_msgs/msg/PointCloud2"][0][1]
     assert [field.name for field in cloud.fields] == ["x", "y", "z", "rgb"]
     assert found["/depth/camera_info", "sensor_msgs/msg/CameraInfo"][0][1].k[0] == pytest.approx(CAMERA.fx)
+
+
+def test_output_opens_in_rerun(tmp_path: Path, network: Path) -> None:
+    """Rerun decodes the messages itself, into its own images, pinhole cameras and points."""
+    rerun = pytest.importorskip("rerun.chunk", reason="rerun-sdk is not installed")
+    put_bag(tmp_path / "in", topics())
+    assert bag(tmp_path / "in", tmp_path / "out.mcap", "--model", network, *FIXED) == 0
+    found: dict[str, list[Any]] = {}
+    for chunk in rerun.McapReader(tmp_path / "out.mcap").stream():
+        batch = chunk.to_record_batch()
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            found.setdefault(f"{chunk.entity_path} {name}", []).extend(column)
+    ours = messages_in(tmp_path / "out.mcap")
+
+    def of(name: str) -> list[np.ndarray]:
+        return [np.array(one.values[0].values) for one in found[name]]
+
+    for topic, kind in ((IMAGE, "Image"), ("/depth/image_rect", "DepthImage")):
+        for read, (_, message) in zip(of(f"{topic} {kind}:buffer"), ours[topic], strict=True):
+            assert np.array_equal(read, message.data)
+    times = [time.value for time in found["/depth/image_rect message_log_time"]]
+    assert times == [time for time, _ in ours["/depth/image_rect"]]
+    matrix = np.reshape(of("/depth/camera_info Pinhole:image_from_camera")[0], (3, 3)).T
+    assert np.allclose(matrix, ours["/depth/camera_info"][0][1].k.reshape(3, 3))
+    for read, (_, cloud) in zip(found["/points Points3D:positions"], ours["/points"], strict=True):
+        positions = np.array(read.values.flatten()).reshape(-1, 3)
+        assert np.array_equal(positions, cloud.data.view(np.float32).reshape(-1, 4)[:, :3], equal_nan=True)
+
+
+def test_output_opens_in_the_reader_of_foxglove(tmp_path: Path, network: Path) -> None:
+    """The packages with which Foxglove reads bags; they come from npm."""
+    script = Path(__file__).parents[1] / "helpers" / "foxglove_reader.cjs"
+    node = shutil.which("node")
+    names = [line.split('"')[1] for line in script.read_text().splitlines() if 'require("@' in line]
+    checked = node and subprocess.run(
+        [node, "-e", ";".join(f"require('{name}')" for name in names)], check=False, capture_output=True
+    )
+    if not checked or checked.returncode:
+        pytest.skip(f"node with {', '.join(names)} is not installed")
+    put_bag(tmp_path / "in", topics())
+    assert bag(tmp_path / "in", tmp_path / "out.mcap", "--model", network, *FIXED) == 0
+    found = json.loads(subprocess.check_output([node, script, tmp_path / "out.mcap"]))
+    ours = messages_in(tmp_path / "out.mcap")
+    assert found == {
+        topic: [
+            [
+                str(time),
+                hashlib.sha256(one.data.tobytes()).hexdigest() if hasattr(one, "data") else None,
+                one.k.tolist() if hasattr(one, "k") else None,
+            ]
+            for time, one in messages
+        ]
+        for topic, messages in ours.items()
+    }
