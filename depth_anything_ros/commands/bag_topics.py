@@ -101,7 +101,7 @@ def choose_bag_topics(name: str, reader: Any, args: argparse.Namespace, measurin
         sensors,
         None if depth is None else depth_info_of(name, index, depth, image, info),
         args.imu,
-        _odometry(name, kinds, args.odometry) if measuring.odometry == "topic" else None,
+        choose_odometry(name, kinds, args.odometry) if measuring.odometry == "topic" else None,
         frozenset(topic for topic, kind in kinds.items() if kind in TRANSFORMS),
         tuple(notes),
     )
@@ -124,7 +124,14 @@ def _sensors(
     return sensors
 
 
-def _odometry(name: str, kinds: dict[str, str], given: str | None) -> str:
+def choose_odometry(name: str, kinds: dict[str, str], given: str | None) -> str:
+    """Return the topic of the odometry: the given one, or the only one. Raises `CommandError`.
+
+    Args:
+        name: of the recording, for errors.
+        kinds: the type of each topic.
+        given: by the option; None for none.
+    """
     topics = sorted(topic for topic, kind in kinds.items() if kind == ODOMETRY)
     if given in topics:
         return given

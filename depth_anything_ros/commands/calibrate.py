@@ -13,7 +13,10 @@ from depth_anything_ros.api.estimator import Estimator
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
-from depth_anything_ros.commands.calibration_frames import Collected, Collector, Ground, camera_model, choose_frames
+from depth_anything_ros.commands.bag_topics import choose_odometry
+from depth_anything_ros.commands.calibration_camera import CameraModel, camera_model
+from depth_anything_ros.commands.calibration_frames import Collected, Collector, Ground, choose_frames
+from depth_anything_ros.commands.calibration_motion import collect_motion
 from depth_anything_ros.commands.calibration_report import (
     Setup,
     json_of,
@@ -31,11 +34,14 @@ from depth_anything_ros.data.bag_topics import (
     KINDS,
     SOURCES,
     Requested,
+    TopicIndex,
     choose_topics,
     read_index,
 )
 from depth_anything_ros.data.frame import as_png
+from depth_anything_ros.processing.recorded_sensors import RecordedFrames, RecordedOdometry
 from depth_anything_ros.scale.kinds import KINDS as SCALE_KINDS
+from depth_anything_ros.scale.metric_scale import MOTION
 from depth_anything_ros.scale.source_report import SourceReport, disagreements, examine, most_reliable
 from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.extras import require
@@ -56,6 +62,7 @@ its extrinsics (a rotation, or a shift to the side). Transforms come from /tf an
 
 examples: depth_anything_ros calibrate drive.mcap --output calibration
           depth_anything_ros calibrate drive.mcap --points /lidar/points --scan /scan --output calibration
+          depth_anything_ros calibrate drive.mcap --odometry /odom --output calibration
           depth_anything_ros calibrate --live 30 --image /camera/image_rect --scan /scan --output calibration
 """
 
@@ -82,6 +89,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_sensor_arguments(parser, "reference:")
     parser.add_argument(
+        "--odometry", metavar="TOPIC", help="reference: the camera's own motion, by an Odometry; needs a bag"
+    )
+    parser.add_argument(
         "--frames", type=parse.at_least(1), default=60, metavar="N", help="frames to use, evenly spread (default: 60)"
     )
     parser.add_argument(
@@ -96,16 +106,19 @@ def run(args: argparse.Namespace) -> int:
     """Compare the sensors with the model. Return 1 if an image or a requested source could not be used, else 0."""
     extrinsics = extrinsics_of(args)
     recording = _recording(args)
+    if args.odometry is not None:
+        choose_odometry(str(recording), recording.kinds(), args.odometry)
     index, tree = read_index(recording)
     topics = choose_topics(str(recording), index, _requested(args))
     for note in topics.notes:
         print(note, file=sys.stderr)
-    _check_extrinsics(args, len(topics.sources) + (topics.imu is not None))
+    _check_extrinsics(args, len(topics.sources) + (topics.imu is not None) + (args.odometry is not None))
     pitch = args.camera_pitch or 0.0
     ground = None if args.camera_height is None else Ground(args.camera_height, pitch)
     rectified = {"auto": None, "true": True, "false": False}[args.rectified]
     camera = camera_model(index, topics, rectified)
-    times = choose_frames(index, topics, args.frames, ground is not None)
+    has_frames = bool(topics.sources) or ground is not None
+    times = choose_frames(index, topics, args.frames, ground is not None) if has_frames else []
     estimator = Estimator(args.model, args.backend, precision=args.precision, record=args.record, threads=args.threads)
     print(estimator.provenance, file=sys.stderr)
     if args.fixed and estimator.record.is_metric:
@@ -114,6 +127,11 @@ def run(args: argparse.Namespace) -> int:
     with claimed(args.output, MADE) as folder:
         collected = Collector(index, topics, camera, tree, extrinsics, ground).collect(recording, times, estimator)
         reports = _examine(collected, topics.sources, estimator)
+        if args.odometry is not None:
+            odometry = RecordedOdometry(args.odometry, RecordedFrames(tree, extrinsics))
+            moving = _collect_motion(args, recording, index[topics.image], camera, odometry, estimator)
+            reports += _examine(moving, {MOTION: args.odometry}, estimator)
+            collected.failed += [reason for reason in moving.failed if reason not in collected.failed]
         setup = Setup(
             str(recording),
             topics.image,
@@ -143,6 +161,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _recording(args: argparse.Namespace) -> Recording:
+    if args.live is not None and args.odometry is not None:
+        raise CommandError("--odometry needs every image: record a bag and give that instead of --live", 2)
     if (args.bag is None) == (args.live is None):
         raise CommandError("give a bag, or --live SECONDS for live topics", 2)
     if args.live is None:
@@ -151,7 +171,7 @@ def _recording(args: argparse.Namespace) -> Recording:
     from depth_anything_ros.ros.recorder import record
 
     requested = _requested(args)
-    is_complete = args.image is not None and (requested.sources or requested.is_ground)
+    is_complete = args.image is not None and (requested.sources or requested.has_other)
     chosen = {args.image, *requested.sources.values()} if is_complete else set()
     return record(args.live, KINDS, (IMAGE, COMPRESSED), chosen)
 
@@ -160,7 +180,8 @@ def _requested(args: argparse.Namespace) -> Requested:
     check_imu(args)
     sources = {source: getattr(args, option) for source, (option, _) in SOURCES.items()}
     given = {source: topic for source, topic in sources.items() if topic is not None}
-    return Requested(args.image, args.camera_info, given, args.imu, args.camera_height is not None)
+    has_other = args.camera_height is not None or args.odometry is not None
+    return Requested(args.image, args.camera_info, given, args.imu, has_other)
 
 
 def _check_extrinsics(args: argparse.Namespace, sensors: int) -> None:
@@ -176,14 +197,26 @@ def _examine(collected: Collected, topics: dict[str, str], estimator: Estimator)
     ]
 
 
+def _collect_motion(
+    args: argparse.Namespace,
+    recording: Recording,
+    images: TopicIndex,
+    camera: CameraModel,
+    odometry: RecordedOdometry,
+    estimator: Estimator,
+) -> Collected:
+    spacing = (max(images.times) - min(images.times)) / args.frames
+    return collect_motion(recording, camera, args.odometry, odometry, estimator, spacing, images.count)
+
+
 def _best(reports: Sequence[SourceReport], collected: Collected) -> SourceReport:
     best = most_reliable(reports)
     if best is not None:
         return best
-    if not collected.frames:
+    if not any(one.frames for one in reports):
         raise CommandError(f"no image can be used: {collected.failed[0]}")
     reasons = "; ".join(f"{one.name}: {next(iter(one.refusal_counts))}" for one in reports)
-    raise CommandError(f"no source gives a scale for any of {len(collected.frames)} frames: {reasons}")
+    raise CommandError(f"no source gives a scale for any of {max(one.frames for one in reports)} frames: {reasons}")
 
 
 def _write(

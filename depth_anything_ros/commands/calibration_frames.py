@@ -14,15 +14,13 @@ import numpy as np
 
 from depth_anything_ros.api.estimator import Estimator
 from depth_anything_ros.commands import CommandError
+from depth_anything_ros.commands.calibration_camera import CameraModel
 from depth_anything_ros.data.bag_messages import Recording, Stamped
 from depth_anything_ros.data.bag_topics import TopicIndex, Topics
 from depth_anything_ros.geometry.camera import Camera
-from depth_anything_ros.geometry.camera_messages import ImageGeometry, distorts, image_geometry
+from depth_anything_ros.geometry.camera_messages import image_geometry
 from depth_anything_ros.geometry.frame_tree import FrameTree
-from depth_anything_ros.geometry.rectified_choice import choose_rectified
 from depth_anything_ros.geometry.transform import Transform
-from depth_anything_ros.images.image_messages import ImageDecoder
-from depth_anything_ros.images.intensity import AUTO
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.scale.calibration import MAX_DELAY, Frame, Measurement
 from depth_anything_ros.scale.clock_check import WINDOW
@@ -38,8 +36,6 @@ from depth_anything_ros.scale.sensor_messages import (
 )
 from depth_anything_ros.system.progress import progress_bar
 
-MAX_WIDTH = 640
-"""Pixels: larger images are compared at this width."""
 _NO_VALUES = np.empty((0, 0), np.float32)
 
 
@@ -69,52 +65,6 @@ class Collected:
     frames: list[Frame] = field(default_factory=list)
     measurements: dict[str, list[Measurement]] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class CameraModel:
-    """The camera of the images.
-
-    Attributes:
-        topic: of the images.
-        frame_id: its optical frame.
-        size: (height, width) of the images.
-        geometry: how they become those of a pinhole camera.
-        small: that camera at the size of the network's output in this command.
-    """
-
-    topic: str
-    frame_id: str
-    size: tuple[int, int]
-    geometry: ImageGeometry
-    small: Camera
-
-
-def camera_model(index: dict[str, TopicIndex], topics: Topics, rectified: bool | None) -> CameraModel:
-    """Return the camera of the images, and print whether they count as raw.
-
-    Args:
-        index: of the recording.
-        topics: that are used.
-        rectified: whether the images are rectified; None: the topic's name decides.
-
-    Raises:
-        CommandError: the camera_info does not fit the images.
-    """
-    first, info = index[topics.image], index[topics.info].first
-    choice = choose_rectified(rectified, topics.image.removesuffix("/compressed"), distorts(info))
-    try:
-        size = ImageDecoder(AUTO).decode(first.first).shape[:2]
-        geometry = image_geometry(info, size, choice.rectified)
-    except ValueError as error:
-        raise CommandError(f"{topics.info}: {error}") from error
-    action = " and is rectified here" if geometry.rectifier is not None else ""
-    print(f"{choice.text}{action}", file=sys.stderr)
-    if geometry.doubt is not None:
-        print(f"{topics.info}: {geometry.doubt}", file=sys.stderr)
-    height, width = size
-    small = geometry.camera.resized(MAX_WIDTH, max(1, round(height * MAX_WIDTH / width)))
-    return CameraModel(topics.image, first.frame_id, size, geometry, small if width > MAX_WIDTH else geometry.camera)
 
 
 def choose_frames(index: dict[str, TopicIndex], topics: Topics, count: int, has_ground: bool) -> list[float]:
@@ -202,23 +152,11 @@ class Collector:
         return collected
 
     def _add_frame(self, one: Stamped, estimator: Estimator, collected: Collected) -> None:
-        geometry, small = self._camera.geometry, self._camera.small
-        size = small.height, small.width
         try:
-            image = np.ascontiguousarray(ImageDecoder(AUTO).decode(one.message))
-            if image.shape[:2] != self._camera.size:
-                raise ValueError(f"the image has {image.shape[1]}x{image.shape[0]} pixels, unlike the first one")
-            if geometry.rectifier is not None:
-                raw, image = image, np.empty_like(image)
-                geometry.rectifier.apply(raw, image)
-            prediction = estimator(image, camera=geometry.camera, size=size)
+            image = self._camera.decode(one.message)
+            collected.frames.append(self._camera.frame(one.time, image, estimator))
         except (ValueError, ModelError) as error:
             collected.failed.append(f"the image at {one.time:.3f} s cannot be used: {error}")
-            return
-        values = prediction.values
-        if geometry.rectifier is not None and (valid := geometry.rectifier.valid_at(size)) is not None:
-            values = np.where(valid, values, np.float32(np.nan))
-        collected.frames.append(Frame(one.time, values, small, prediction.image))
 
     def _measurement(self, source: str, one: Stamped, estimator: Estimator) -> Measurement:
         """Return a measurement. Clouds and depth images become references at once, because they are large."""

@@ -18,7 +18,13 @@ from depth_anything_ros.scale.source_report import ADEQUATE, FEW, SourceReport
 
 LONG = 10.0
 """Seconds of a recording that shows how much a scale changes."""
-LAUNCHED = {"depth_image": "sensor_depth", "point_cloud": "points", "laser_scan": "scan", "range": "range"}
+LAUNCHED = {
+    "depth_image": "sensor_depth",
+    "point_cloud": "points",
+    "laser_scan": "scan",
+    "range": "range",
+    "motion": "odom",
+}
 """The argument of depth.launch.py that names the topic of each source."""
 
 
@@ -129,11 +135,15 @@ def _launch_arguments(best: SourceReport, setup: Setup) -> list[str]:
     if best.name == "depth_image":
         topics["sensor_depth_info"] = setup.depth_info
     named = [f"{name}:={topic}" for name, topic in topics.items() if topic]
-    return [f"image:={setup.image.removesuffix('/compressed')}", *named, "params_file:=THIS FILE"]
+    image = setup.image.removesuffix("/compressed")
+    # A topic is remapped only for a source in the argument scale.
+    return [f"image:={image}", f"scale:={best.name}", *named, "params_file:=THIS FILE"]
 
 
 def _source_lines(best: SourceReport, setup: Setup) -> list[str]:
     lines = [f"source: [{best.name}]"]
+    if best.name == "motion":
+        lines.append("odometry: topic")
     if best.name == "ground_plane":
         lines.append(f"camera_height: {_number(setup.camera_height or 0.0)}")
         if setup.imu is None:

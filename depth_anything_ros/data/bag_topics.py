@@ -58,14 +58,14 @@ class Requested:
         info: its camera_info.
         sources: the topic of each requested source, by a key of `SOURCES`.
         imu: for the direction of gravity.
-        is_ground: whether the ground is a source.
+        has_other: whether there is a source without such a topic: the ground, or the camera's motion.
     """
 
     image: str | None
     info: str | None
     sources: dict[str, str]
     imu: str | None
-    is_ground: bool
+    has_other: bool
 
 
 @dataclass(frozen=True)
@@ -155,14 +155,14 @@ def choose_topics(name: str, index: dict[str, TopicIndex], requested: Requested)
     for source, topic in sources.items():
         option, kind = SOURCES[source]
         check_topic(name, index, topic, (kind,), f"--{option}")
-    if not sources and not requested.is_ground:
+    if not sources and not requested.has_other:
         sources = guess_sources(index, image)
         notes += [f"{source}: {topic}" for source, topic in sources.items()]
-    if not sources and not requested.is_ground:
+    if not sources and not requested.has_other:
         wanted = ", ".join(f"--{option}" for option, _ in SOURCES.values())
         raise DataError(
             f"{name} has no reference: no depth image, point cloud, laser scan or range. Record one ({wanted}), or "
-            "give --camera-height for the ground"
+            "give --camera-height for the ground, or --odometry for the camera's motion"
         )
     if requested.imu is not None:
         check_topic(name, index, requested.imu, (IMU,), "--imu")

@@ -25,6 +25,7 @@ from depth_anything_ros.scale.clock_check import ClockCheck, check_clock
 from depth_anything_ros.scale.drift import Drift, drift_of
 from depth_anything_ros.scale.extrinsics_check import ExtrinsicsCheck, check_extrinsics
 from depth_anything_ros.scale.kinds import ScaleKind, log_depth
+from depth_anything_ros.scale.metric_scale import MOTION
 from depth_anything_ros.scale.sensor_points import SAME_PLACE
 from depth_anything_ros.system.reason_counts import join_reasons
 
@@ -183,6 +184,8 @@ def _check_clock(
 ) -> ClockCheck:
     if name == GROUND:
         return ClockCheck.impossible("the ground has no stamps")
+    if name == MOTION:
+        return ClockCheck.impossible("its references have the time of the image")
     if name not in _CHECKED:
         return ClockCheck.impossible("one distance cannot show it")
     return check_clock(kind, fits, measurements)
@@ -209,6 +212,8 @@ def _check_extrinsics(
 def _why_no_rotation(name: str, fits: Sequence[FrameFit]) -> str:
     if name == GROUND:
         return "a wrong pitch looks like the shift b"
+    if name == MOTION:
+        return "its references are features of the images"
     if name not in _CHECKED:
         return "one distance cannot show a rotation"
     if name == "depth_image" and fits:

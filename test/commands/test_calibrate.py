@@ -152,8 +152,9 @@ class TestMovingCamera:
         assert picture.shape[1] == 3 * 360
 
     def test_parameter_file_names_the_surest_source(self, moving):
-        scale = parameters_in(moving)
-        assert scale == {"source": [result_in(moving)["most_reliable"]]}
+        scale, best = parameters_in(moving), result_in(moving)["most_reliable"]
+        assert scale == {"source": [best]}
+        assert f" scale:={best} " in (moving / "calibration.yaml").read_text()  # without it, the topic is not remapped
 
 
 def test_record_has_the_drift_of_the_scale(moving, network, tmp_path):
@@ -367,6 +368,11 @@ ERRORS = {
         camera_topics(0.3) | scan_topic(0.3) | CLOUD_FAR_AWAY,
         ("--extrinsics", 0, 0, 0, 0, 0, 0, 1),
         "--extrinsics is for one sensor, but 2 are used",
+    ),
+    "only odometry, which is missing": (
+        camera_topics(0.3),
+        ("--odometry", "/odom"),
+        "has no messages on /odom of nav_msgs/msg/Odometry",
     ),
     "live and a bag": (camera_topics(0.3), ("--live", 1), "give a bag, or --live SECONDS"),
 }
