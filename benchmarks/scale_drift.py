@@ -48,7 +48,8 @@ def row(name: str, estimator: Estimator) -> str:
         for one in fits
     ]
     rate = None if math.isnan(PERIODS[name]) else drift_of(kind, fits).rate
-    cells = [f"{math.exp(log_a):.2f}", f"{np.std(change):.2f}", "" if rate is None else f"{rate:.2f}"]
+    spread = [f"{np.std([one.result.log_a for one in fits]):.2f}", f"{np.std(change):.2f}"]
+    cells = [f"{math.exp(log_a):.2f}", *spread, "" if rate is None else f"{rate:.2f}"]
     return f"| {name} | {len(fits)} | {' | '.join(cells)} |"
 
 
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     cv2.setNumThreads(1)
     estimator = Estimator(args.model, record=args.record)
-    print("| set | frames | median a | spread in ln Z | change in 1 s |\n|---|---|---|---|---|")
+    print("| set | frames | median a | spread of ln a | spread of ln Z | change of ln Z in 1 s |\n|---|---|---|---|---|---|")
     for name in PERIODS:
         print(row(name, estimator), flush=True)
 
