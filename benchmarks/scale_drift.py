@@ -61,7 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     cv2.setNumThreads(1)
     estimator = Estimator(args.model, record=args.record)
-    print("| set | frames | median a | spread of ln a | spread of ln Z | change of ln Z in 1 s |\n|---|---|---|---|---|---|")
+    print(
+        "| set | frames | median a | spread of ln a | spread of ln Z | its change in 1 s |\n|---|---|---|---|---|---|"
+    )
     for name in PERIODS:
         print(row(name, estimator), flush=True)
 
