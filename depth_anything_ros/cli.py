@@ -16,7 +16,7 @@ from typing import TextIO
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands.registry import build_parser
 from depth_anything_ros.runtime.errors import ModelError
-from depth_anything_ros.system.extras import MissingPackagesError, advice
+from depth_anything_ros.system.extras import import_problem
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 PIPE_CLOSED = 128 + signal.SIGPIPE
@@ -41,9 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _failed(command, error)
         return PIPE_CLOSED
     except ImportError as error:
-        if isinstance(error, MissingPackagesError) or not error.name:
-            return _failed(command, error)
-        return _failed(command, f"{error}; {advice(error.name)}")
+        return _failed(command, import_problem(error))
     except (CommandError, ModelError, OSError, ValueError) as error:
         return _failed(command, error)
     except KeyboardInterrupt:

@@ -92,7 +92,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rectified", choices=("auto", "true", "false"), help="whether the images are rectified (default: auto)"
     )
-    parser.add_argument("--odometry", metavar="TOPIC", help="Odometry that carries the scale between measurements")
+    parser.add_argument(
+        "--odometry",
+        metavar="TOPIC",
+        help="nav_msgs/Odometry that carries the scale between measurements; from TF instead, by its fixed frame: "
+        "-p scale.odometry:=tf -p scale.odom_frame:=odom",
+    )
     add_sensor_arguments(parser, "scale from")
 
 

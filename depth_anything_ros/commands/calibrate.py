@@ -45,7 +45,7 @@ from depth_anything_ros.scale.metric_scale import MOTION
 from depth_anything_ros.scale.source_report import SourceReport, disagreements, examine, most_reliable
 from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.extras import require
-from depth_anything_ros.system.output_folder import CALIBRATION, Made, claimed
+from depth_anything_ros.system.output_folder import CALIBRATION, Made, absent_after_failure, claimed
 from depth_anything_ros.visualization.calibration_picture import SourcePlot, calibration_picture
 
 MADE = Made(CALIBRATION, CALIBRATION, "calibrate")
@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
     if args.fixed and estimator.record.is_metric:
         name = estimator.record.name
         raise CommandError(f"--fixed: {name} predicts meters, and takes no fixed scale; leave --fixed out", 2)
-    with claimed(args.output, MADE) as folder:
+    with absent_after_failure(args.output), claimed(args.output, MADE) as folder:
         collected = Collector(index, topics, camera, tree, extrinsics, ground).collect(recording, times, estimator)
         reports = _examine(collected, topics.sources, estimator)
         if args.odometry is not None:
@@ -224,7 +224,7 @@ def _write(
 ) -> None:
     files = result_files(folder)
     atomic_write(files["json"], json_of(reports, best, setup, collected.failed))
-    atomic_write(files["yaml"], parameters_of(best, setup).encode())
+    atomic_write(files["yaml"], parameters_of(best, setup, files["yaml"]).encode(errors="backslashreplace"))
     record = record_of(best, setup)
     if record is not None:
         atomic_write(files["record"], record)

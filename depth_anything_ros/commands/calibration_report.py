@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -108,12 +109,13 @@ def json_of(reports: Sequence[SourceReport], best: SourceReport, setup: Setup, f
     return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(errors="backslashreplace")
 
 
-def parameters_of(best: SourceReport, setup: Setup) -> str:
+def parameters_of(best: SourceReport, setup: Setup, file: Path) -> str:
     """Return a parameter file for depth_node that uses the most reliable source, or the fixed pair.
 
     Args:
         best: the source.
         setup: of the comparison.
+        file: where it will be.
     """
     record = setup.estimator.record
     head = [f"# Scale of {setup.image} with the model {record.name}, measured by depth_anything_ros calibrate."]
@@ -121,7 +123,9 @@ def parameters_of(best: SourceReport, setup: Setup) -> str:
         f"# Recording: {_one_line(setup.recording)}; source {best.name}, {len(best.fits)} of {best.frames} frames."
     ]
     if not setup.is_fixed:
-        head.append(f"# Use: ros2 launch depth_anything_ros depth.launch.py {' '.join(_launch_arguments(best, setup))}")
+        head.append(
+            f"# Use: ros2 launch depth_anything_ros depth.launch.py {' '.join(_launch_arguments(best, setup, file))}"
+        )
     if best.drift.rate is not None:
         head.append("# To let the error of a held scale grow as it does here, set the parameter record to record.json.")
     lines = [*head, "/**:", "  ros__parameters:", "    scale:"]
@@ -130,14 +134,14 @@ def parameters_of(best: SourceReport, setup: Setup) -> str:
     return "\n".join([*lines, ""])
 
 
-def _launch_arguments(best: SourceReport, setup: Setup) -> list[str]:
+def _launch_arguments(best: SourceReport, setup: Setup, file: Path) -> list[str]:
     topics = {"imu": setup.imu} if best.name == "ground_plane" else {LAUNCHED[best.name]: best.topic}
     if best.name == "depth_image":
         topics["sensor_depth_info"] = setup.depth_info
     named = [f"{name}:={topic}" for name, topic in topics.items() if topic]
     image = setup.image.removesuffix("/compressed")
     # A topic is remapped only for a source in the argument scale.
-    return [f"image:={image}", f"scale:={best.name}", *named, "params_file:=THIS FILE"]
+    return [f"image:={image}", f"scale:={best.name}", *named, shlex.quote(f"params_file:={file.absolute()}")]
 
 
 def _source_lines(best: SourceReport, setup: Setup) -> list[str]:

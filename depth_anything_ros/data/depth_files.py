@@ -18,7 +18,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from depth_anything_ros.data.frame import DataError, read_bytes, read_picture
-from depth_anything_ros.system.extras import MissingPackagesError, advice
+from depth_anything_ros.system.extras import MissingPackagesError, advice, import_problem, is_installed
 
 SINTEL_TAG = 202021.25
 """The first float in files of Sintel."""
@@ -285,9 +285,11 @@ def import_for(module: str, path: Path) -> Any:
         path: a file of this type, for the message.
 
     Raises:
-        ImportError: the module is not installed; the message says how to install it.
+        ImportError: the module is not installed; the message says how to install it. Or it is, and does not work.
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
+        if is_installed(module):
+            raise MissingPackagesError(f"{path} needs {module}: {import_problem(error)}", name=module) from error
         raise MissingPackagesError(f"{path} needs {module}; {advice(module)}", name=module) from error

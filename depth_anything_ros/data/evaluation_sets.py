@@ -18,7 +18,7 @@ from depth_anything_ros.data.depth_files import Picture
 from depth_anything_ros.data.depth_set import DepthSet
 from depth_anything_ros.data.frame import DataError, LabeledImage, as_png
 from depth_anything_ros.geometry.camera import Camera
-from depth_anything_ros.system.extras import advice
+from depth_anything_ros.system.extras import advice, import_problem, is_installed
 
 _PART_OF = f"is part of scikit-image, which is not installed; {advice('skimage')}"
 
@@ -74,11 +74,8 @@ class MotorcycleSet(DepthSet):
 
     def names(self, root: Path) -> Iterator[str]:
         """Yield the only frame if scikit-image is installed."""
-        try:
-            import skimage.data  # noqa: F401
-        except ImportError:
-            return
-        yield "motorcycle"
+        if is_installed("skimage"):
+            yield "motorcycle"
 
     def empty_message(self, root: Path) -> str:
         """Return the error message about the missing package."""
@@ -146,7 +143,7 @@ class MotorcycleSet(DepthSet):
         try:
             from skimage.data import stereo_motorcycle
         except ImportError as error:
-            raise DataError(f"{self.name} {_PART_OF}") from error
+            raise DataError(f"{self.name} is part of scikit-image: {import_problem(error)}") from error
         return stereo_motorcycle()
 
 

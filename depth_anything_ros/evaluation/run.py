@@ -22,6 +22,7 @@ from depth_anything_ros.evaluation.scored_sets import EvaluationSet
 from depth_anything_ros.evaluation.set_evaluation import evaluate_set
 from depth_anything_ros.postprocessing.meters import focal_gain
 from depth_anything_ros.runtime.estimator import Estimator
+from depth_anything_ros.system.extras import import_problem
 
 
 @dataclass(frozen=True, repr=False)
@@ -106,7 +107,8 @@ def evaluate_models(
             suitable = _suitable(scored, rules, refused)
             results.extend(evaluate_set(declared, root, suitable, rules, options, gallery))
         except (DataError, OSError, ImportError) as error:  # other sets can still be scored
-            refused.append(f"{declared.name}: {error}")
+            reason = import_problem(error) if isinstance(error, ImportError) else error
+            refused.append(f"{declared.name}: {reason}")
     refused = list(dict.fromkeys(refused))
     if not results:
         raise DataError("; ".join(refused) or "there is no set to score")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect, insort
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,8 @@ from depth_anything_ros.geometry.transform import Transform
 
 MAX_GAP = 0.5
 """Seconds between a requested time and the nearest transform of a moving frame; beyond, the transform is unknown."""
+MAX_NAMED = 12
+"""Most frames that a message names."""
 
 
 class FrameTreeError(LookupError):
@@ -68,8 +70,8 @@ class FrameTree:
         common = next((frame for frame in ups if frame in downs), None)
         if common is None:
             raise FrameTreeError(
-                f"TF has no transform from {source or 'a frame without name'} to {target or 'a frame without name'}: "
-                "record /tf_static and /tf, or give --extrinsics"
+                f"TF has no transform from {source or 'a frame without name'} to {target or 'a frame without name'}; "
+                f"{self._known()}: record /tf_static and /tf, or give --extrinsics"
             )
         up = self._to_ancestor(ups[: ups.index(common)], time)
         return self._to_ancestor(downs[: downs.index(common)], time).inverse() @ up
@@ -77,6 +79,10 @@ class FrameTree:
     def root_of(self, frame: str) -> str:
         """Return the frame at the top of a frame's tree; the frame itself if it has no parent."""
         return list(self._ancestors(_plain(frame)))[-1]
+
+    def _known(self) -> str:
+        """Return which frames there are, in words."""
+        return known_frames({*self._parents, *self._parents.values()})
 
     def _ancestors(self, frame: str) -> Iterator[str]:
         """Yield a frame, its parent and so on; a loop ends."""
@@ -108,6 +114,19 @@ class FrameTree:
                 "during all of the recording, or give --extrinsics"
             )
         return nearest[1]
+
+
+def known_frames(frames: Collection[str]) -> str:
+    """Return which frames TF has, in words for a message.
+
+    Args:
+        frames: their names.
+    """
+    if not frames:
+        return "it has no frames"
+    shown = sorted(frames)[:MAX_NAMED]
+    more = f" and {len(frames) - len(shown)} more" if len(frames) > len(shown) else ""
+    return f"it has the frames {', '.join(shown)}{more}"
 
 
 def _between(before: tuple[float, Transform], after: tuple[float, Transform], time: float) -> Transform:

@@ -19,6 +19,7 @@ FORMULAS = {
 _NEGATIVE = "; b is negative: where a * inverse_depth + b is not positive, depth is infinite, like free space"
 _HALF_A_SCALE = "scale.a and scale.b belong together: set both; until then neither is used"
 _AS_IT_IS = Scale(1.0, 0.0)
+_REPORT = " (the topic scale tells how well)"
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,12 @@ def _choose(parameters: StreamParameters, record: ModelRecord, sources: Sequence
         choice = _metric(parameters.scale_focal_correction, record)
         if not sources:
             return choice
-        text = f"{' and '.join(sources)} will correct the model's meters; {choice.text}"
+        text = f"{' and '.join(sources)} will correct the model's meters{_REPORT}; {choice.text}"
         return replace(choice, scale=None, state="measured", text=text)
     if sources:
-        return ScaleChoice(None, "measured", f"depth is in meters once it is scaled by {' and '.join(sources)}")
+        return ScaleChoice(
+            None, "measured", f"depth is in meters once it is scaled by {' and '.join(sources)}{_REPORT}"
+        )
     formula = FORMULAS[record.scale_model]
     a, b = parameters.scale_a, parameters.scale_b
     if record.scale_model == "depth_scale":  # this scale has no shift

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from depth_anything_ros.system.extras import advice
+from depth_anything_ros.system.extras import import_problem
 
 HELP = """\
 usage: {module} [--ros-args [-p NAME:=VALUE ...] [-r FROM:=TO ...] [--params-file FILE] ...]
@@ -49,6 +49,6 @@ def _run(executable: str) -> int:
     try:
         imported = importlib.import_module(f"depth_anything_ros.ros.{module}")
     except ModuleNotFoundError as error:
-        print(f"{executable}: {error}; {advice(error.name or '')}", file=sys.stderr)
+        print(f"{executable}: {import_problem(error)}", file=sys.stderr)
         return 1
     return imported.main()

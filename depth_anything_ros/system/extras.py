@@ -49,6 +49,28 @@ class MissingPackagesError(ImportError):
     """Packages are not installed. The message names them, their extras and the install command."""
 
 
+def is_installed(module: str) -> bool:
+    """Return whether the package of a module is installed. Imports nothing."""
+    return find_spec(module.partition(".")[0]) is not None
+
+
+def import_problem(error: ImportError) -> str:
+    """Return what an error of an import says, with the fix: a package is missing, or what is installed does not work.
+
+    Args:
+        error: the error.
+    """
+    package = (error.name or "").partition(".")[0]
+    if isinstance(error, MissingPackagesError) or not package:
+        return str(error)
+    if package == __package__.partition(".")[0]:
+        return f"{error}; this is an error of {package} itself, or of an incomplete installation: install it again"
+    if not is_installed(package):
+        return f"{error}; {advice(package)}"
+    fix = advice(package) if package in EXTRAS else "install another one"
+    return f"{error}; {package} is installed, but this release of it does not work here: {fix}"
+
+
 def require(*packages: str) -> None:
     """Raise `MissingPackagesError` if any of the packages is not installed. Imports none of them."""
     missing = [package for package in packages if find_spec(package) is None]

@@ -10,6 +10,7 @@ import fcntl
 import json
 import logging
 import os
+import shutil
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -104,6 +105,23 @@ def claimed(folder: Path, made: Made, rank: int = 0, processes: int = 1) -> Iter
         if previous is None:
             _write_note(folder, made)
         yield OutputFolder(folder, made, previous)
+
+
+@contextmanager
+def absent_after_failure(*folders: Path) -> Iterator[None]:
+    """Remove folders that the block creates, and in which it leaves nothing but hidden files, when it fails.
+
+    Args:
+        folders: that are created or not.
+    """
+    absent = [folder for folder in folders if not os.path.lexists(folder)]
+    try:
+        yield
+    except BaseException:
+        for folder in absent:
+            if folder.is_dir() and not any(not path.name.startswith(".") for path in _entries(folder)):
+                shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def check_contents(folder: Path, made: Made) -> Made | None:

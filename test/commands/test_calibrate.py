@@ -332,7 +332,12 @@ ERRORS = {
     "no transform": (
         camera_topics(0.3) | scan_topic(0.3),
         (),
-        f"TF has no transform from laser to {FRAME}: record /tf_static and /tf, or give --extrinsics",
+        f"TF has no transform from laser to {FRAME}; it has no frames: record /tf_static and /tf, or give --extrinsics",
+    ),
+    "transform of another frame": (
+        camera_topics(0.3) | scan_topic(0.3) | {"/tf_static": [(START, transform_message({("base", "arm"): SCANNER}))]},
+        (),
+        f"TF has no transform from laser to {FRAME}; it has the frames arm, base: record",
     ),
     "gap in TF": (
         camera_topics(0.3)
@@ -386,7 +391,7 @@ def test_error_is_one_line_that_names_the_fix(network, tmp_path, capsys, case):
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert last.startswith("depth_anything_ros calibrate: ")
     assert message in last
-    assert not (tmp_path / "out" / "calibration.json").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_correct_sensor_of_a_recording_is_not_blamed(shared, tmp_path):

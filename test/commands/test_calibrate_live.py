@@ -96,6 +96,7 @@ def test_live_without_pictures_is_an_error(tmp_path: Path, monkeypatch, capsys) 
     monkeypatch.setattr(recorder, "PATIENCE", 0.3)
     assert main(["calibrate", "--live", "5", "--output", str(tmp_path / "out")]) == 1
     assert "5 s of live topics has no topic with pictures" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_pictures_of_a_bag_that_starts_again_are_recorded() -> None:

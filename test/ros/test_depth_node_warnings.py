@@ -257,6 +257,27 @@ def test_frames_above_max_rate_cause_no_warning(graph, quick):
     assert [line for line in client.lines(WARN) if "became depth" in line] == []
 
 
+def test_images_that_have_just_begun_are_not_judged(graph, quick, monkeypatch):
+    """The camera may start long after the node. Its first images wait for camera_info, TF and the model."""
+    node, client = graph(quick, ())
+    now = 100.0
+    monkeypatch.setattr(stream_watch.time, "monotonic", lambda: now)
+    stream = node.streams[""]
+    watch = stream_watch.StreamWatch(stream)
+    now += 20 * WINDOW
+    watch.look()  # nothing has come yet
+    for _ in range(3):
+        stream.statistics.receive()
+        stream.statistics.drop("no camera_info")
+    for _ in range(2):
+        now += 0.4 * WINDOW
+        watch.look()
+    assert [line for line in client.lines(WARN) if "became depth" in line] == []
+    now += 0.4 * WINDOW
+    watch.look()
+    client.wait_for_line(WARN, "none of 3 images in the last")
+
+
 def test_images_without_stamps_warn_once(graph, quick):
     node, client = graph(quick, ("points",))
     reports = Reports(node, client)

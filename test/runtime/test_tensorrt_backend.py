@@ -336,7 +336,7 @@ class TestSizes:
             np.testing.assert_allclose(estimator.estimate(np.full((48, 64, 3), 90, np.uint8)), 90, atol=1)
         warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
         (idle,) = (text for text in warnings if text.startswith("NVIDIA Test is idle"))
-        assert "tensorrt fp16: backend 'tensorrt': a package is missing" in idle
+        assert "tensorrt fp16: backend 'tensorrt' cannot be imported" in idle
         assert estimator.unused_gpu == idle
 
     def test_wrong_engine_falls_back_at_first_image(self, gpu, free):

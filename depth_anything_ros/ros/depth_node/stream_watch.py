@@ -30,10 +30,13 @@ class StreamWatch:
     def look(self) -> None:
         """Check the counts. Called periodically in the executor's thread."""
         self._stream.refresh_input()
-        seconds, silence = time.monotonic() - self._since, self._stream.input.silence
+        now, silence = time.monotonic(), self._stream.input.silence
+        if self._stream.statistics.snapshot().received == self._before.received:
+            self._images_since = now  # the first ones may still wait for their camera_info, TF and the model
         if silence is not None and silence < WINDOW:
             silence = None
-        if seconds < WINDOW or (silence is None and (seconds < self._window() or self._is_undecided())):
+        is_early = now - self._images_since < self._window()
+        if now - self._since < WINDOW or (silence is None and (is_early or self._is_undecided())):
             return
         cause, text = self._loss() if silence is None else self._silence(silence)
         if self._causes.should_report(cause):
@@ -47,6 +50,7 @@ class StreamWatch:
 
     def _begin(self) -> None:
         self._before, self._since = self._stream.statistics.snapshot(), time.monotonic()
+        self._images_since = self._since
 
     def _is_undecided(self) -> bool:
         """Return whether no image has been processed, but there were too few to judge."""
@@ -71,7 +75,7 @@ class StreamWatch:
             return None, ""
         cause = max(lost, key=lost.__getitem__)
         causes = ", ".join(f"{count} {name}" for name, count in sorted(lost.items()))
-        received, seconds = counts.received - before.received, time.monotonic() - self._since
+        received, seconds = counts.received - before.received, time.monotonic() - self._images_since
         text = (
             f"none of {received} images in the last {seconds:.0f} s on {self._stream.input.source} became depth: "
             f"{causes}"

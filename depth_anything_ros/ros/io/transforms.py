@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import yaml
 from rclpy.clock import ClockType
 from rclpy.node import Node
 from rclpy.time import Time
 
+from depth_anything_ros.geometry.frame_tree import known_frames
 from depth_anything_ros.geometry.transform import Transform
 from depth_anything_ros.processing.poses import TransformError
 
@@ -84,7 +86,9 @@ class SensorTransforms:
         except Exception as error:  # tf2_py's errors have no base class in Python
             if type(error).__module__.partition(".")[0] not in ("tf2", "tf2_py", "tf2_ros", "_tf2_py"):
                 raise
-            raise TransformError(f"TF has no transform from {source} to {target}: {error}") from error
+            raise TransformError(
+                f"TF has no transform from {source} to {target}; {_frames_of(buffer)}: {error}"
+            ) from error
         rotation, translation = found.transform.rotation, found.transform.translation
         quaternion = (rotation.x, rotation.y, rotation.z, rotation.w)
         transform = Transform.from_quaternion(quaternion, (translation.x, translation.y, translation.z))
@@ -128,3 +132,9 @@ class SensorTransforms:
 def time_of(stamp: Any) -> Time:
     """Return the time of a builtin_interfaces/Time, or of an object with its fields."""
     return Time(seconds=stamp.sec, nanoseconds=stamp.nanosec, clock_type=ClockType.ROS_TIME)
+
+
+def _frames_of(buffer: Any) -> str:
+    """Return which frames tf2's buffer has, in words."""
+    children = yaml.safe_load(buffer.all_frames_as_yaml()) or {}
+    return known_frames({*children, *(one["parent"] for one in children.values())})

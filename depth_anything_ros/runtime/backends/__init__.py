@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from depth_anything_ros.runtime.backends.interface import Backend, BackendChoice, LoadRequest
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError
-from depth_anything_ros.system.extras import advice
+from depth_anything_ros.system.extras import import_problem
 
 PRECISIONS = ("int8", "fp16", "mixed", "bf16", "fp32")
 """Precisions of engines, the least precise first. "mixed" is fp16, but fp32 where fp16 overflows or rounds badly."""
@@ -116,7 +116,7 @@ def _call(function: str, request: LoadRequest) -> Any:
         return getattr(importlib.import_module(BACKENDS[backend].module), function)(request)
     except ImportError as error:  # of the library, or of a package that only some of its uses need
         raise UnavailableError(
-            f"backend {backend!r}: a package is missing: {error}; {advice(error.name or '')} (docs/backends.md)"
+            f"backend {backend!r} cannot be imported: {import_problem(error)} (docs/backends.md)"
         ) from error
     except ModelError:
         raise
