@@ -88,10 +88,8 @@ def evaluate(
     check_options(chosen, own)
     chosen_sets = find_sets(root, [sets] if isinstance(sets, str) else sets, Declaration(**own), chosen)
     given = [models] if isinstance(models, (AnyEstimator, str, os.PathLike)) else models
-    if chosen.task == "segmentation":
-        opened = open_segmentation(given)
-    else:
-        opened = open_models(given, backend=backend, precision=precision, threads=threads)
+    backends = {"backend": backend, "precision": precision, "threads": threads}
+    opened = open_segmentation(given) if chosen.task == "segmentation" else open_models(given, **backends)
     if picture_folder is not None:
         picture_folder.mkdir(parents=True, exist_ok=True)
     return evaluate_models(opened, root, chosen_sets, options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ class SegmentationModel:
         from depth_anything_ros.model.segmentation import load_segmentation
         from depth_anything_ros.training.validation.predictions import predictor
 
-        network, self.record = load_segmentation(path)
+        network, self.record = load_segmentation(Path(path))
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._predict = predictor(network.to(device), device, self.record.input_size)
         self.provenance = f"{self.record.name} ({self.record.output}), {Path(path).name}, on torch:{device.type}"
@@ -47,15 +48,21 @@ class SegmentationModel:
         return self._predict(image)
 
 
-def open_segmentation(models: Iterable[str | os.PathLike[str]]) -> dict[str, SegmentationModel]:
+def open_segmentation(models: Iterable[Any]) -> dict[str, Any]:
     """Open networks, by the name of their record, or by path if several have one name.
 
     Args:
         models: .safetensors files.
 
+    Returns:
+        `SegmentationModel` by name.
+
     Raises:
-        ValueError: a file is no segmentation network.
+        ValueError: a file is no segmentation network, or a model is no file.
     """
+    models = list(models)
+    if not all(isinstance(model, (str, os.PathLike)) for model in models):
+        raise ValueError("protocol segmentation scores files of stage segment of `train`, not estimators of depth")
     opened = {os.fspath(model): SegmentationModel(model) for model in models}
     names = [model.record.name for model in opened.values()]
     return {

@@ -119,7 +119,8 @@ def test_centered_view_equals_the_loader_of_moge(case):
     k = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]])
     image = rng.integers(0, 255, (height, width, 3), dtype=np.uint8)
     depth = rng.uniform(1, 9, (height, width)).astype(np.float32)
-    depth[rng.random(depth.shape) < 0.2], depth[:2], depth[-1, -1] = np.nan, np.inf, 1e5
+    depth[rng.random(depth.shape) < 0.2], depth[:2] = np.nan, np.inf
+    depth[height // 2 :, width // 2 : width // 2 + 2] = 1e5
     seen = centered_view(LabeledImage("made", image, depth, as_camera(k, width, height)), size, Image)
     expected_image, expected_depth, expected_k = literal_view(image, depth, k, *size)
     np.testing.assert_array_equal(seen.image, expected_image)

@@ -109,6 +109,12 @@ def test_resumed_scores_of_the_bundle_are_equal(tmp_path):
     assert len(list(kept.iterdir())) == 2
 
 
+@pytest.mark.parametrize("name", [MOGE, "moge_gso"])
+def test_meters_are_scored_as_they_are_only_where_depth_has_a_unit(tmp_path, name):
+    found = [key[1:] for key in scores(tmp_path, "moge", name)]
+    assert found == [("net", True), ("meters", True), *([("meters", False)] if name == MOGE else [])]
+
+
 def test_a_changed_sample_is_scored_again(tmp_path):
     kept = tmp_path / "kept"
     before = scores(tmp_path, "moge", MOGE, resume=kept)

@@ -59,6 +59,15 @@ def test_poses_and_intrinsics_are_those_of_depth(tmp_path):
     assert second.time - first.time == pytest.approx(1 / 30)
 
 
+def test_intrinsics_move_with_the_window(tmp_path):
+    MINIATURES["video_nyuv2"](tmp_path)
+    listing = tmp_path / "nyuv2_video_500.json"
+    k = "[[500, 0, 60.5], [0, 510, 70], [0, 0, 1]]"
+    listing.write_text(listing.read_text().replace('"factor"', f'"K": {k}, "factor"'))
+    frame = find_set("video_nyuv2").read(tmp_path, "scene_0/rgb/0000.jpg")
+    assert frame.camera == Camera(64, 32, 500, 510, 60.5 - 41, 70 - 45)
+
+
 def test_only_the_frames_of_the_protocol_are_read(tmp_path):
     root = tmp_path / "video_scannet_tae"
     items = [{"image": f"s/c/{n}.jpg", "gt_depth": "d.png", "factor": 1000} for n in range(192)]
