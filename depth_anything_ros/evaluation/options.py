@@ -14,6 +14,9 @@ PROTOCOLS = protocol_names()
 USUAL_LIMIT = 10
 """Frames per set of an open protocol."""
 
+RESUMABLE = ("depth", "video", "completion")
+"""Tasks whose scores belong to frames or videos, so that they can be kept."""
+
 Progress = Callable[[Sequence[str], str], Iterable[str]]
 """Yields the names of a set's frames and displays progress. Its second argument is the name of the set."""
 
@@ -57,7 +60,7 @@ class EvaluationOptions:
             raise ValueError(f"workers is {self.workers}, must be 1 or more")
         if self.resume is not None and (self.robot or self.pictures or self.gallery):
             raise ValueError("resume keeps scores alone: leave out the report for robots, pictures and the page")
-        if self.resume is not None and find_protocol(self.protocol).task != "depth":
+        if self.resume is not None and find_protocol(self.protocol).task not in RESUMABLE:
             raise ValueError(f"protocol {self.protocol} cannot be resumed")
         check_options(find_protocol(self.protocol), {"limit": self.limit or None})
 

@@ -109,17 +109,6 @@ def _add(row: Row, frame: LabeledImage, scored: Scored, seconds: float, is_uncor
         row.robot.add(scored.robot)
 
 
-def empty_rows(models: Sequence[ScoredModel], rules: SetRules) -> list[Row]:
-    """Return the rows of `score_models` without any frame.
-
-    Args:
-        models: models and baselines.
-        rules: whether predictions are aligned.
-    """
-    aligned, metric = _rows(models, rules, None)
-    return [row for row in (*aligned, *metric) if row is not None]
-
-
 def _rows(
     models: Sequence[ScoredModel], rules: SetRules, robot: ObstacleOptions | None
 ) -> tuple[list[Row | None], list[Row | None]]:

@@ -22,7 +22,7 @@ from depth_anything_ros.evaluation.predictions import ScoredModel
 from depth_anything_ros.evaluation.protocol import SetRules
 from depth_anything_ros.evaluation.protocol_files import find_protocol
 from depth_anything_ros.evaluation.results import Row, SetResult
-from depth_anything_ros.evaluation.resume import ScoreStore, fingerprint_of, score_resumable
+from depth_anything_ros.evaluation.resume import ScoreStore, fingerprint_of, score_resumable, units_of
 from depth_anything_ros.evaluation.scored_sets import EvaluationSet
 from depth_anything_ros.evaluation.scoring import OnLeftOut, OnPrediction, score_models
 from depth_anything_ros.evaluation.video import score_video
@@ -68,7 +68,7 @@ def evaluate_set(
 
     try:
         if options.resume is not None:
-            variants = {"": _resumed(declared, root, chosen, models, rules, refused, options)}
+            variants = _resumed(declared, root, chosen, models, rules, refused, options)
         else:
             frames = _frames(declared, root, options.progress(chosen, declared.name), refused)
             variants = _score(models, frames, rules, on_prediction, refused.append, options)
@@ -120,8 +120,8 @@ def _resumed(
     rules: SetRules,
     refused: list[str],
     options: EvaluationOptions,
-) -> list[Row]:
-    """Return the rows of a set, with the scores that the folder has. Raises `ValueError` if no frame is left."""
+) -> dict[str, list[Row]]:
+    """Return the rows by variant, with the scores that the folder has. Raises `ValueError` if no frame is left."""
     first = next(_frames(declared, root, names, []), None)
     if first is None:
         list(_frames(declared, root, names, refused))  # for the reasons
@@ -133,8 +133,11 @@ def _resumed(
     def read(chosen: Sequence[str]) -> Iterator[LabeledImage]:
         return _frames(declared, root, chosen, refused)
 
-    shown = options.progress(names, declared.name)
-    return score_resumable(models, shown, read, rules, store, refused.append, options.workers)
+    def score(frames: Iterable[LabeledImage], on_left_out: OnLeftOut) -> dict[str, list[Row]]:
+        return _score(models, frames, rules, lambda *_: None, on_left_out, options)
+
+    units = units_of(options.progress(names, declared.name), find_protocol(options.protocol).task == "video")
+    return score_resumable(units, read, score, store, refused.append, rules.boundary)
 
 
 def _warn_uncorrected(rows: Sequence[Row], set_name: str, warn: Callable[[str], None]) -> None:

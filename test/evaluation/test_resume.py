@@ -16,7 +16,7 @@ from depth_anything_ros.evaluation.options import EvaluationOptions
 from depth_anything_ros.evaluation.predictions import ScoredModel
 from depth_anything_ros.evaluation.protocol import SetRules
 from depth_anything_ros.evaluation.results import Row
-from depth_anything_ros.evaluation.resume import CHUNK, ScoreStore, fingerprint_of, score_resumable
+from depth_anything_ros.evaluation.resume import CHUNK, ScoreStore, fingerprint_of, score_resumable, units_of
 from depth_anything_ros.evaluation.scoring import score_models
 from depth_anything_ros.geometry.camera import Camera
 
@@ -62,7 +62,11 @@ def resumed(
 ):
     chosen = models(factor)
     store = ScoreStore(folder, fingerprint_of(chosen, frame("0"), rules), lambda name: stamp)
-    return score_resumable(chosen, NAMES, reader, rules, store, pytest.fail, workers)
+    return score_resumable(units_of(NAMES, False), reader, scorer(chosen, rules, workers), store, pytest.fail)[""]
+
+
+def scorer(chosen: list[ScoredModel], rules: SetRules, workers: int = 1):
+    return lambda frames, on_left_out: {"": score_models(chosen, frames, rules, None, on_left_out, workers)}
 
 
 def values(rows: list[Row]) -> list:
@@ -118,7 +122,7 @@ def test_frames_that_cannot_be_scored_are_tried_again(tmp_path):
     rules = SetRules(max_depth=0.5)
     store = ScoreStore(tmp_path, "f", lambda name: "")
     with pytest.raises(ValueError, match="nothing to evaluate"):
-        score_resumable(chosen, NAMES[:2], Reader(), rules, store, said.append)
+        score_resumable(units_of(NAMES[:2], False), Reader(), scorer(chosen, rules), store, said.append)
     assert said == [f"made/{name}: no pixel with known depth is left to score" for name in "01"]
     assert not list(tmp_path.glob("*"))
 
@@ -127,7 +131,8 @@ def test_options_that_need_predictions_are_refused(tmp_path):
     for options in ({"robot": ObstacleOptions()}, {"pictures": tmp_path}, {"gallery": True}):
         with pytest.raises(ValueError, match="resume keeps scores alone"):
             EvaluationOptions(resume=tmp_path, **options)
-    with pytest.raises(ValueError, match="protocol video cannot be resumed"):
-        EvaluationOptions(protocol="video", resume=tmp_path)
+    for protocol in ("da2k", "segmentation"):
+        with pytest.raises(ValueError, match=f"protocol {protocol} cannot be resumed"):
+            EvaluationOptions(protocol=protocol, resume=tmp_path)
     with pytest.raises(DataError):
         fingerprint_of([ScoredModel("bad", lambda image: np.full((12, 16), np.nan), "depth")], frame("0"), RULES)

@@ -21,6 +21,10 @@ from depth_anything_ros.evaluation.set_evaluation import evaluate_set
 MOGE, VOID = "moge_ibims1", "void_150"
 CASES = [("moge", MOGE), ("completion", VOID), ("video", "video_kitti"), ("video", "video_scannet_tae")]
 
+PARTS = [("moge", MOGE, 1, 2), ("completion", VOID, 1, 3), ("video", "video_kitti", 2, 2)]
+PARTS.append(("video", "video_scannet_tae", 2, 1))
+"""Protocol, set, frames of the first part, and files of the whole set: one for each frame or video."""
+
 
 def predict(image: np.ndarray) -> np.ndarray:
     """Random values that follow from the image alone."""
@@ -95,18 +99,37 @@ def test_order_of_videos_does_not_matter(tmp_path):
         assert sequences == first[key][1] | second[key][1]
 
 
-def test_resumed_scores_of_the_bundle_are_equal(tmp_path):
-    """Half of the frames, then all of them, then all from the folder."""
-    whole = scores(tmp_path, "moge", MOGE)
+@pytest.mark.parametrize(("protocol", "name", "frames", "units"), PARTS)
+def test_resumed_scores_are_equal(tmp_path, protocol, name, frames, units):
+    """A first part, then all of it, then all from the folder."""
+    whole = scores(tmp_path, protocol, name)
     kept = tmp_path / "kept"
-    half = scores(tmp_path, "moge", MOGE, resume=kept, order=slice(0, 1))
-    files = {path.name: path.read_bytes() for path in kept.iterdir()}
+    part = scores(tmp_path, protocol, name, resume=kept, order=slice(0, frames))
+    files = {path.name: path.stat() for path in kept.iterdir()}
     assert len(files) == 1
-    assert half != whole
-    assert scores(tmp_path, "moge", MOGE, resume=kept) == whole
-    assert {name: (kept / name).read_bytes() for name in files} == files  # the first half was taken
-    assert scores(tmp_path, "moge", MOGE, resume=kept, workers=3) == whole
-    assert len(list(kept.iterdir())) == 2
+    assert (part == whole) == (units == 1)
+    assert scores(tmp_path, protocol, name, resume=kept) == whole
+    assert all((kept / one).stat() == status for one, status in files.items())  # the first part was taken
+    assert len(list(kept.iterdir())) == units
+    calls: list[str] = []
+    counting = replace(NET, predict=lambda image: calls.append("") or predict(image))
+    assert scores(tmp_path, protocol, name, models=(counting, OTHER), resume=kept, workers=3) == whole
+    assert len(calls) == 1  # for the fingerprint
+
+
+def test_videos_with_a_damaged_frame_are_not_kept(tmp_path):
+    SCORED["video_kitti"](tmp_path / "video_kitti")
+    damaged = tmp_path / "video_kitti/scene_1/depth/0001.png"
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:40])
+    without = scores(tmp_path, "video", "video_kitti", resume=tmp_path / "kept")
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+    assert without == scores(tmp_path, "video", "video_kitti")
+    damaged.write_bytes(content)
+    assert scores(tmp_path, "video", "video_kitti", resume=tmp_path / "kept") == scores(
+        tmp_path, "video", "video_kitti"
+    )
+    assert len(list((tmp_path / "kept").iterdir())) == 2
 
 
 @pytest.mark.parametrize("name", [MOGE, "moge_gso"])
