@@ -236,6 +236,14 @@ class TestRecords:
         with pytest.raises(ModelError, match=r"\(12, 40\)"):
             Estimator(folder)
 
+    @pytest.mark.parametrize("way", ["in the folder", "given"])
+    def test_record_may_have_another_scale_rate_than_the_graph(self, folder, tmp_path, way):
+        """It describes where the model is used, not the network."""
+        record = replace(ModelRecord.read(folder / "record.json"), scale_rate=0.12)
+        path = tmp_path / "calibrated.json" if way == "given" else folder / "record.json"
+        path.write_text(record.to_json())
+        assert Estimator(folder, record=path if way == "given" else None).record.scale_rate == 0.12
+
     def test_provenance_names_model_file_and_backend(self, red):
         provenance = Estimator(red, backend="onnxruntime").provenance
         assert "red (inverse_depth)" in provenance
