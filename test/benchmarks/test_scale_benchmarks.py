@@ -98,3 +98,13 @@ def test_one_ring_of_a_lidar_scales_better_than_least_squares() -> None:
         )
     robust_error, squares_error = np.mean(errors, axis=0)
     assert robust_error < 0.6 * squares_error
+
+
+def test_drift_of_single_images_is_a_spread_without_a_rate() -> None:
+    import scale_drift
+
+    from depth_anything_ros import Estimator
+
+    cells = [cell.strip() for cell in scale_drift.row("realsense_shelf", Estimator("tiny")).split("|")]
+    assert (cells[1], cells[2], cells[6]) == ("realsense_shelf", "10", "")
+    assert 0.01 < float(cells[5]) < 0.2
