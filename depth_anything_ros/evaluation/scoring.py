@@ -19,6 +19,10 @@ from depth_anything_ros.evaluation.protocol import SetRules
 from depth_anything_ros.evaluation.results import Row
 from depth_anything_ros.evaluation.robot import RobotFrame, RobotReport, robot_frame
 
+_EDGE_FLOOR = 1e-6
+"""Lower limit of aligned inverse depth for edges, in 1/meters, as in MoGe: the floor of the errors would remove far
+edges."""
+
 OnPrediction = Callable[[LabeledImage, ScoredModel, np.ndarray, np.ndarray], None]
 """Receives the frame, the model, its aligned depth (H, W) in meters and the mask of the scored pixels."""
 OnLeftOut = Callable[[str], None]
@@ -177,7 +181,10 @@ def score_prediction(
     aligned = metric = None
     if rules.alignment.method != "none":
         depth = align_to(prediction.values, model.output, frame.depth, mask, rules)
-        aligned = score_aligned(depth, frame, mask, rules, robot)
+        edges = None
+        if rules.boundary:
+            edges = align_to(prediction.values, model.output, frame.depth, mask, replace(rules, floor=_EDGE_FLOOR))
+        aligned = score_aligned(depth, frame, mask, rules, robot, edges)
     if has_meters(model):
         meters = limit_metric((1.0 if prediction.gain is None else prediction.gain) * prediction.values, rules)
         metric = score_aligned(meters, frame, mask, rules, robot)
@@ -190,6 +197,7 @@ def score_aligned(
     mask: np.ndarray,
     rules: SetRules,
     robot: ObstacleOptions | None = None,
+    edges: np.ndarray | None = None,
 ) -> Scored:
     """Score depth in meters.
 
@@ -199,10 +207,12 @@ def score_aligned(
         mask: bool (H, W), the scored pixels.
         rules: whether edges are scored.
         robot: see `score_models`.
+        edges: the depth whose edges are scored; None for ``depth``.
     """
     scores: Measures = score_depth(depth[mask], frame.depth[mask])
     if rules.boundary:
-        scores = BoundaryScores(**vars(scores), boundary_f1=boundary_f1(depth, frame.depth, mask))
+        seen = depth if edges is None else edges
+        scores = BoundaryScores(**vars(scores), boundary_f1=boundary_f1(seen, frame.depth, mask))
     return Scored(depth, scores, None if robot is None else robot_frame(depth, frame, mask, robot))
 
 

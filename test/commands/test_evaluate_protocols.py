@@ -101,6 +101,67 @@ def test_completion_has_a_table_for_each_pattern(tmp_path, evaluated):
     assert report["alignment"] == "robust fit and local correction to sparse points"
 
 
+def test_bundle_of_moge_is_scored_in_its_view(tmp_path, evaluated):
+    from miniature_prepared import moge_sample
+
+    names = [f"room_{number}" for number in range(3)]
+    for number, name in enumerate(names):
+        image, depth = hill(number)
+        k = [[0.9, 0, 0.52], [0, 1.2, 0.48], [0, 0, 1]]
+        moge_sample(tmp_path / "iBims-1" / name, image[..., ::-1], depth.astype(np.float32) / 1000, k)
+    (tmp_path / "iBims-1" / ".index.txt").write_text("\n".join([*names, "gone"]))
+    status, printed, report = evaluated("moge", "--workers", "2")
+    assert status == 1
+    assert "moge_ibims1 has 4 frames, split 'core' has 100" in printed
+    assert f"cannot read {tmp_path / 'iBims-1' / 'gone' / 'image.jpg'}" in printed
+    (result,) = report["sets"]
+    assert (result["name"], result["frames"], result["rules"]["resize"]) == ("moge_ibims1", 3, [640, 480])
+    green = result["rows"][0]
+    assert green["scores"]["abs_rel"] < 0.1
+    assert 0 <= green["scores"]["boundary_f1"] <= 1
+    assert [item["key"] for item in report["measures"]][-1] == "boundary_f1"
+
+
+def test_stored_points_of_void_are_completed(tmp_path, evaluated):
+    from miniature_sets import MINIATURES
+
+    MINIATURES["void_1500"](tmp_path / "void_release" / "void_1500")
+    kept = tmp_path / "kept"
+    arguments = [
+        "evaluate",
+        "--data",
+        str(tmp_path),
+        "--protocol",
+        "completion",
+        "--resume",
+        str(kept),
+        "--threads",
+        "1",
+    ]
+    model = f"{tmp_path / 'green.onnx'}:{tmp_path / 'green.json'}"
+    for name in ("first.json", "second.json"):
+        assert main([*arguments, "--model", model, "--json", str(tmp_path / name)]) == 1  # three frames of 800
+    first, second = (json.loads((tmp_path / name).read_text())["sets"] for name in ("first.json", "second.json"))
+    assert first == second
+    assert first[0]["name"] == "void_1500, stored"
+    assert [row["contender"] for row in first[0]["rows"]] == ["green", "no network"]
+    assert len(list(kept.iterdir())) == 3
+
+
+def test_listed_videos_count_once_each(tmp_path, evaluated):
+    from miniature_sets import MINIATURES
+
+    MINIATURES["video_kitti"](tmp_path / "kitti")
+    status, printed, report = evaluated("video", "--no-baselines")
+    assert status == 1
+    assert "video_kitti has 2 videos, split 'validation, 500 frames' has 13" in printed
+    (row,) = report["sets"][0]["rows"]
+    assert len(row["sequences"]) == 2
+    videos = [np.mean([s["abs_rel"] for n, s in row["images"].items() if n.startswith(v)]) for v in row["sequences"]]
+    assert row["scores"]["abs_rel"] == pytest.approx(np.mean(videos))
+    assert "temporal alignment error" not in printed  # the list has no poses
+
+
 def test_metric_protocol_refuses_a_relative_model(tmp_path, evaluated):
     from miniature_benchmarks import nyuv2_labeled
 

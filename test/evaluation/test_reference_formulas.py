@@ -9,12 +9,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from depth_anything_ros.data.frame import LabeledImage
 from depth_anything_ros.evaluation.alignment import align_to
 from depth_anything_ros.evaluation.boundary import boundary_f1
 from depth_anything_ros.evaluation.crops import eigen_crop, garg_crop
 from depth_anything_ros.evaluation.metrics import score_depth
+from depth_anything_ros.evaluation.predictions import ScoredModel
 from depth_anything_ros.evaluation.protocol import Alignment, SetRules
-from depth_anything_ros.evaluation.scoring import limit_metric
+from depth_anything_ros.evaluation.scoring import limit_metric, score_models
 
 CLOSE = {"rel": 1e-6, "abs": 1e-6}
 CASES = range(5)
@@ -192,6 +194,25 @@ def moge_boundary(pred, gt, mask, radius):
         recall = tp / max((pred_label & valid).sum(), 1e-12)
         f1s.append(2 * precision * recall / max(precision + recall, 1e-12))
     return sum(w * f1 for w, f1 in zip(thresholds, f1s, strict=True)) / sum(thresholds)
+
+
+def test_edges_are_those_of_depth_with_the_floor_of_moge():
+    """compute_metrics: errors with clamp_min(1 / max(truth)), edges of disparity models with clamp_min(1e-6)."""
+    rng = np.random.default_rng(5)
+    depth = np.cumsum(rng.uniform(0, 3, (48, 64)), axis=1) + 1
+    disparity, mask = 5 / depth + 0.2 * rng.standard_normal(depth.shape), rng.random(depth.shape) > 0.1
+    frame = LabeledImage("made", np.zeros((48, 64, 3), np.uint8), np.where(mask, depth, np.nan).astype(np.float32))
+    model = ScoredModel("net", lambda image: disparity, "inverse_depth")
+    (row,) = score_models([model], [frame], SetRules(boundary=True))
+    true, known = frame.depth.astype(np.float64), mask
+    a = np.stack([disparity[known], np.ones(known.sum())], axis=-1)
+    scale, shift = np.linalg.lstsq(a, 1 / true[known], rcond=None)[0]
+    edges = 1 / np.maximum(scale * disparity + shift, 1e-6)
+    floored = np.minimum(edges, true[known].max())
+    expected = moge_boundary(edges, true, known, 1)
+    assert row.scores.boundary_f1 == pytest.approx(expected, rel=1e-6)
+    assert abs(moge_boundary(floored, true, known, 1) - expected) > 1e-3
+    assert row.scores.abs_rel == pytest.approx(np.mean(np.abs(floored - true)[known] / true[known]), rel=1e-6)
 
 
 @pytest.mark.parametrize("radius", [1, 2, 3])
