@@ -269,7 +269,8 @@ LIBRARIES = {
 @pytest.mark.parametrize(("library", "own"), [(a, b) for a in LIBRARIES for b in LIBRARIES[a]], indirect=["own"])
 def test_missing_library_is_named_with_extra(own, library, monkeypatch):
     root, expected = own
-    monkeypatch.setitem(sys.modules, library, None)  # Python then says that there is none
+    for name in {library, library.partition(".")[0]}:
+        monkeypatch.setitem(sys.modules, name, None)  # Python then says that there is none
     declared = find_set(root.name)
 
     def read() -> None:
