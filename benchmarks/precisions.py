@@ -17,7 +17,6 @@ from pathlib import Path
 import typed_backend
 
 from depth_anything_ros.data.check import evenly_spaced
-from depth_anything_ros.evaluation.peers import record_of_peer
 from depth_anything_ros.evaluation.predictions import ScoredModel
 from depth_anything_ros.evaluation.results import SetResult, mean_over_sets
 from depth_anything_ros.evaluation.scored_sets import find_sets
@@ -26,6 +25,7 @@ from depth_anything_ros.runtime.backends import BACKENDS, REFERENCE, is_installe
 from depth_anything_ros.runtime.backends.interface import BackendChoice
 from depth_anything_ros.runtime.errors import ModelError, UnavailableError
 from depth_anything_ros.runtime.estimator import Estimator
+from depth_anything_ros.zoo.peers import record_of_peer
 
 
 @dataclass(frozen=True)

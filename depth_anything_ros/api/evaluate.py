@@ -12,11 +12,11 @@ from depth_anything_ros.api.segmentation_model import open_segmentation
 from depth_anything_ros.data.rgbd_declaration import Declaration
 from depth_anything_ros.evaluation.obstacles import ObstacleOptions
 from depth_anything_ros.evaluation.options import EvaluationOptions
-from depth_anything_ros.evaluation.peers import record_of_peer
 from depth_anything_ros.evaluation.protocol_files import check_options, find_protocol
 from depth_anything_ros.evaluation.run import Evaluation, evaluate_models
 from depth_anything_ros.evaluation.scored_sets import find_sets
 from depth_anything_ros.runtime.estimator import Estimator as AnyEstimator
+from depth_anything_ros.zoo.peers import record_of_peer
 
 ModelLike = Union[AnyEstimator, str, "os.PathLike[str]"]
 """An `Estimator`, or its model: a name or path; FILE.onnx:RECORD.json for an ONNX without a record."""

@@ -63,7 +63,8 @@ def list_models() -> list[dict[str, Any]]:
     """Print and return one row per model."""
     rows = []
     for record in known_models().values():
-        output = f"meters to {record.max_depth:g}" if record.is_metric and record.max_depth else record.output
+        limit = f" to {record.max_depth:g}" if record.max_depth else ""
+        output = f"meters{limit}" if record.is_metric else record.output
         rows.append(
             {
                 "name": record.name,
@@ -74,7 +75,8 @@ def list_models() -> list[dict[str, Any]]:
                 "state": state(record),
             }
         )
-    table = [[column.upper() for column in rows[0]], *([str(value) for value in row.values()] for row in rows)]
+    cells = (["-" if value is None else str(value) for value in row.values()] for row in rows)
+    table = [[column.upper() for column in rows[0]], *cells]
     widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
     for line in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

@@ -79,16 +79,21 @@ class CachedModel:
             if thorough or not self._is_unchanged(file):
                 self._check_and_remember(file, path, path)
 
-    def adopt(self, file: ModelFile, fetched: Path) -> None:
+    def adopt(self, file: ModelFile, fetched: Path, announced: str | None = None) -> None:
         """Move a downloaded file to its path in the cache if its hash is right.
 
         Args:
             file: of the record.
             fetched: the download, on the cache's file system.
+            announced: the SHA-256 that the hub gives for the file, if any.
 
         Raises:
             DamagedModelError: the hash is wrong.
         """
+        if announced not in (None, actual := sha256_of(fetched)):
+            raise DamagedModelError(
+                f"the download of {file.name} has SHA-256 {actual}, the hub's is {announced}; fetch it again"
+            )
         self._check_and_remember(file, fetched, self.path(file))
         os.replace(fetched, self.path(file))
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from depth_anything_ros.zoo import peers
 from depth_anything_ros.zoo.cache import CachedModel, DamagedModelError
 from depth_anything_ros.zoo.record import ModelFile
 
 PARTIAL_PREFIX = ".partial-"
 SPACE_PREFIX = "spaces/"
-MEGABYTES = {"vits": 99, "vitb": 390, "vitl": 1341}
-"""Sizes of the official weights, by encoder."""
+MEGABYTES = {"vits": 99, "vitb": 390, "vitl": 1341, **peers.MEGABYTES}
+"""Sizes of the official weights by encoder, and of others by model."""
+_LFS_HASH = re.compile(r"[0-9a-f]{64}")
+"""What the hub gives as the ETag of a large file: its SHA-256. Small files have a shorter hash of another kind."""
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +66,8 @@ def download(model: CachedModel) -> None:
 def _announcement(model: CachedModel, missing: list[ModelFile]) -> str:
     record = model.record
     terms = " (not for commercial use)" if "NC" in record.license.split("-") else ""
-    size = f"about {MEGABYTES[record.encoder]} MB, " if record.encoder in MEGABYTES else ""
+    megabytes = MEGABYTES.get(record.name) or MEGABYTES.get(record.encoder or "")
+    size = f"about {megabytes} MB, " if megabytes else ""
     names = ", ".join(file.name for file in missing)
     source = f"{endpoint()}/{record.repository}"
     return f"fetching {names} of {record.name} from {source}: {size}license {record.license}{terms}"
@@ -84,9 +89,9 @@ def _download_file(model: CachedModel, file: ModelFile) -> None:
     partial = Path(tempfile.mkdtemp(prefix=PARTIAL_PREFIX, dir=model.folder))
     try:
         # This request fails at once and with the cause, where the download would retry for half a minute.
-        get_hf_file_metadata(hf_hub_url(**source))
+        announced = get_hf_file_metadata(hf_hub_url(**source)).etag
         fetched = hf_hub_download(**source, local_dir=partial)
-        model.adopt(file, Path(fetched))
+        model.adopt(file, Path(fetched), announced if _LFS_HASH.fullmatch(announced or "") else None)
     except DamagedModelError:
         raise
     except Exception as error:  # the types depend on the versions of the hub client and its HTTP library

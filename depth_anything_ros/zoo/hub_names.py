@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from depth_anything_ros.zoo.catalog import known_models
+from depth_anything_ros.zoo.peers import PEERS, UPSTREAM
 from depth_anything_ros.zoo.record import ModelRecord
 
 DATASETS = {"indoor": "hypersim", "outdoor": "vkitti"}
@@ -18,15 +19,23 @@ _OFFICIAL = re.compile(
     r"depth-anything(?P<version>-v2)?(?(version)(-metric-(indoor|outdoor))?)-(small|base|large)-hf", re.IGNORECASE
 )
 
+_PEERS = {
+    **{record.repository.lower(): record.name for record in PEERS if record.repository is not None},
+    **{repository.lower(): name for repository, name in UPSTREAM.items()},
+}
+
 
 def find_by_hub_name(name: str) -> ModelRecord | None:
     """Return the known model that a hub identifier or address means, or None.
 
     Accepts repositories of checkpoints and of `transformers` (``…-hf``), with or without the hub's address and a file,
-    such as ``depth-anything/Depth-Anything-V2-Small-hf`` and ``LiheYoung/depth_anything_vitl14``.
+    such as ``depth-anything/Depth-Anything-V2-Small-hf``, ``LiheYoung/depth_anything_vitl14`` and
+    ``depth-anything/DA3-SMALL``.
     """
     name = re.sub(r"^(https?://)?huggingface\.co/", "", name.strip()).removeprefix("spaces/")
     owner, _, rest = name.partition("/")
+    if peer := _PEERS.get("/".join(name.lower().split("/")[:2])):
+        return known_models().get(peer)
     if owner.lower() not in ("depth-anything", "liheyoung") or not rest:
         return None
     words = re.split(r"[-_]", rest.partition("/")[0].removesuffix("-hf").lower())

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class HubServer(ThreadingHTTPServer):
-    """Serves ``files`` (path on the hub to bytes).
+    """Serves ``files`` (path on the hub to bytes). ``hashes`` replaces what it says a file's SHA-256 is.
 
     ``requests`` lists the requests. ``send`` limits the bytes of a body before the connection breaks. With ``hold``,
     `stalled` is set at that point, and the connection stays open until `release` is set.
@@ -17,6 +17,7 @@ class HubServer(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.files: dict[str, bytes] = {}
+        self.hashes: dict[str, str] = {}
         self.requests: list[tuple[str, str]] = []
         self.send: int | None = None
         self.hold = False
@@ -69,7 +70,8 @@ class Handler(BaseHTTPRequestHandler):
             self.end_headers()
             return None
         self.send_response(200)
-        self.send_header("ETag", f'"{hashlib.sha256(body).hexdigest()}"')
+        announced = self.server.hashes.get(self.path, hashlib.sha256(body).hexdigest())
+        self.send_header("ETag", f'"{announced}"')
         self.send_header("X-Repo-Commit", "0123456789abcdef0123456789abcdef01234567")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -40,7 +40,7 @@ RECORD = ModelRecord(
 )
 UNPINNED = dataclasses.replace(RECORD, files=(ModelFile("weights.safetensors"),))
 HUB_PATH = "/someone/hub-model/resolve/main/weights.safetensors"
-OFFICIAL = [record for record in known_models().values() if not is_bundled(record)]
+OFFICIAL = [record for record in known_models().values() if record.encoder is not None and not is_bundled(record)]
 
 
 @pytest.fixture(autouse=True)
@@ -341,6 +341,15 @@ def test_official_name_with_other_content_is_rejected(hub, cache):
     with pytest.raises(DamagedModelError, match="715fade13be8"):
         resolve("depth_anything_v2_vits")
     assert visible_files(cache) == []
+
+
+def test_download_that_differs_from_the_hubs_hash_is_deleted(hub, cache):
+    hub.hashes[HUB_PATH] = "0" * 64
+    with pytest.raises(DamagedModelError, match=r"weights\.safetensors has SHA-256 .*, the hub's is 0000"):
+        resolve(UNPINNED)
+    assert visible_files(cache) == []
+    hub.hashes[HUB_PATH] = "a short hash, as of a small file"
+    assert resolve(UNPINNED).source == "hub"
 
 
 def test_failed_download_names_manual_path(hub, cache, monkeypatch):
