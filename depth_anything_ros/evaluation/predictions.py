@@ -29,6 +29,7 @@ class ScoredModel:
         is_metric: whether its depth is in meters. Meters are also scored without alignment.
         gain: returns the factor that corrects the meters for a frame's lens, or None if the set has no intrinsics.
             None if the meters are valid for any lens.
+        has_unknown_shift: whether its depth lacks a scale and a shift. Only depth can then be aligned, not its inverse.
     """
 
     name: str
@@ -37,6 +38,7 @@ class ScoredModel:
     is_baseline: bool = False
     is_metric: bool = True
     gain: Callable[[LabeledImage], float | None] | None = None
+    has_unknown_shift: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ def unsuitable(model: ScoredModel, rules: SetRules) -> str | None:
         return f"{model.name} predicts no meters, and the protocol does not align"
     if rules.alignment.space != "inverse_depth" and model.output != "depth":
         return f"{model.name} predicts inverse depth, which cannot be aligned in {rules.alignment.space}"
+    if model.has_unknown_shift and (rules.alignment.space, rules.alignment.method) != ("depth", "scale_and_shift"):
+        return f"{model.name} predicts depth of unknown shift, which only scale and shift in depth can align"
     return None
 
 

@@ -139,5 +139,10 @@ def _scored_model(name: str, estimator: Estimator) -> ScoredModel:
 
     corrects = record.reference_focal is not None
     return ScoredModel(
-        name, estimator.estimate, record.output, is_metric=record.is_metric, gain=gain if corrects else None
+        name,
+        estimator.estimate,
+        record.output,
+        is_metric=record.is_metric,
+        gain=gain if corrects else None,
+        has_unknown_shift=record.scale_model == "depth_affine",
     )

@@ -13,7 +13,8 @@ from depth_anything_ros.runtime.input_sizes import free_size
 from depth_anything_ros.system.extras import require
 from depth_anything_ros.zoo.cache import CachedModel
 from depth_anything_ros.zoo.catalog import known_models
-from depth_anything_ros.zoo.exports import WEIGHTS, exported_path, find_exported, holds_weights_only
+from depth_anything_ros.zoo.exports import WEIGHTS, exported_path, find_exported, needs_export
+from depth_anything_ros.zoo.peers import POINT_MAPS, PointMap
 from depth_anything_ros.zoo.record import ModelRecord, name_from
 from depth_anything_ros.zoo.resolve import resolve
 
@@ -45,16 +46,22 @@ def prepare_model(model: str | Path, backend: str = "auto", record: ModelRecord 
     runs_weights = backend in BACKENDS and BACKENDS[backend].reads_weights
     if weights is None or runs_weights or find_exported(weights, described):
         return
-    missing = isinstance(weights, ModelRecord) and CachedModel(weights).missing()
-    require(*(["huggingface_hub", "filelock"] if missing else []), "torch", "onnx", "safetensors")
-    _export(weights)
+    known = weights if isinstance(weights, ModelRecord) else None
+    ports = POINT_MAPS.get(known.name) if known else None
+    missing = known is not None and known.repository is not None and CachedModel(known).missing()
+    of_hub = ["huggingface_hub", "filelock"] if missing else []
+    require(*of_hub, "onnx", *(["torch", "safetensors"] if ports is None else []))
+    if known is None or ports is None:
+        _export(weights)
+    else:
+        _export_points(known, ports)
 
 
 def _weights(model: str | Path) -> tuple[ModelRecord | Path | None, ModelRecord | None]:
     """Return a model or file that has weights but no graph (else None), and the record of a file."""
     known = known_models().get(model) if isinstance(model, str) else None
     if known is not None:
-        return (known if holds_weights_only(known) else None), None
+        return (known if needs_export(known) else None), None
     path = Path(model).expanduser()
     if not path.is_dir() and not (path.suffix in WEIGHTS and path.is_file()):
         return None, None
@@ -78,6 +85,17 @@ def _export(weights: ModelRecord | Path) -> None:
         export_onnx(network, record, size, path)
     except ExportError as error:
         raise ModelError(str(error)) from error
+    _report(f"exported: {path}")
+
+
+def _export_points(record: ModelRecord, ports: PointMap) -> None:
+    """Make a depth model of a graph of points, in the cache, for images of a common camera."""
+    from depth_anything_ros.export.point_maps import export_point_map
+
+    graph, size = resolve(record).path, free_size(record, *CAMERA)
+    path = exported_path(record, size)
+    _report(f"making a depth model of {record.name} for images of {size[0]}x{size[1]}, once")
+    export_point_map(graph, record, ports, size, path)
     _report(f"exported: {path}")
 
 

@@ -10,8 +10,9 @@ from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.runtime.graph import Graph
 from depth_anything_ros.zoo.cache import sha256_once
 from depth_anything_ros.zoo.catalog import known_models
-from depth_anything_ros.zoo.exports import WEIGHTS, find_exported, holds_weights_only
+from depth_anything_ros.zoo.exports import WEIGHTS, find_exported, needs_export
 from depth_anything_ros.zoo.hugging_face import missing_metadata
+from depth_anything_ros.zoo.peers import POINT_MAPS
 from depth_anything_ros.zoo.record import METADATA_KEY, ModelFile, ModelRecord, RecordError
 from depth_anything_ros.zoo.resolve import resolve
 
@@ -56,7 +57,7 @@ def find_model_files(
     """
     try:
         known = known_models().get(model) if isinstance(model, str) else None
-        if known is not None and not weights and holds_weights_only(known):
+        if known is not None and not weights and needs_export(known):
             return _exported(known, known.name, record is not None)  # avoids a useless download of gigabytes
         is_described = record is not None
         resolved = resolve(model, described=is_described)
@@ -183,8 +184,9 @@ def _exported(
         )
     graph = find_exported(weights, record)
     if graph is None:
+        content = "a graph of points" if isinstance(weights, ModelRecord) and weights.name in POINT_MAPS else "weights"
         raise ModelError(
-            f"{model} has weights, not a graph that can run; run once: depth_anything_ros build {model}, which "
+            f"{model} has {content}, not a graph that can run; run once: depth_anything_ros build {model}, which "
             "fetches missing files, and exports the model"
         )
     return ModelFiles(None, {None: graph}, f"exported {graph}")

@@ -11,7 +11,7 @@ import difflib
 from functools import cache
 from pathlib import Path
 
-from depth_anything_ros.zoo.peers import PEERS
+from depth_anything_ros.zoo.peers import PEERS, POINT_MAPS
 from depth_anything_ros.zoo.record import ModelFile, ModelRecord
 
 BUNDLED_FOLDER = Path(__file__).parent / "bundled"
@@ -114,7 +114,7 @@ def _version_2_license(encoder: str) -> str:
 def known_models() -> dict[str, ModelRecord]:
     """Return the known models by name, with `tiny` if the package was installed with it.
 
-    Peers without a repository are recognized by their file alone (`peers.record_of_peer`).
+    FastDepth, which is on no hub, is recognized by its file alone (`peers.record_of_peer`).
 
     They are read at the first call, not on import, so that a damaged file only affects callers that need it.
 
@@ -127,7 +127,7 @@ def known_models() -> dict[str, ModelRecord]:
     records += [_version_2(encoder) for encoder in SIZES]
     records += [_version_2_metric(e, "Hypersim", 20.0, HYPERSIM_FOCAL, HYPERSIM_SHA256[e]) for e in SIZES]
     records += [_version_2_metric(e, "VKITTI", 80.0, VKITTI_FOCAL, VKITTI_SHA256[e]) for e in SIZES]
-    records += [record for record in PEERS if record.repository is not None]
+    records += [record for record in PEERS if record.repository is not None or record.name in POINT_MAPS]
     return {record.name: record for record in records}
 
 

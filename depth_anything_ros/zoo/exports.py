@@ -8,6 +8,7 @@ from pathlib import Path
 
 from depth_anything_ros import __version__
 from depth_anything_ros.zoo.cache import CachedModel, cache_directory, sha256_once
+from depth_anything_ros.zoo.peers import POINT_MAPS
 from depth_anything_ros.zoo.record import ModelRecord
 
 Size = tuple[int, int]
@@ -16,9 +17,10 @@ WEIGHTS = (".pth", ".pt", ".safetensors", ".bin")
 """Suffixes of checkpoints."""
 
 
-def holds_weights_only(record: ModelRecord) -> bool:
-    """Return whether a model has files but no graph among them."""
-    return bool(record.files) and not any(file.name.endswith(".onnx") for file in record.files)
+def needs_export(record: ModelRecord) -> bool:
+    """Return whether a model has files, but no graph of depth among them: weights alone, or a graph of points."""
+    has_graph = any(file.name.endswith(".onnx") for file in record.files) and record.name not in POINT_MAPS
+    return bool(record.files) and not has_graph
 
 
 def exported_path(weights: ModelRecord | Path, size: Size, record: ModelRecord | None = None) -> Path:

@@ -1,17 +1,43 @@
 """Networks by others, whose files contain no record of this package.
 
-Only models that a product may ship are here: their weights are under the MIT or the Apache license. The hashes are
-those of the hub's large-file pointers. A file without one is checked against the hub's, and pinned when it is fetched.
+Only models that a product may ship are here: their weights are under the MIT or the Apache license. OptiGeo's encoder
+is under the DINOv3 License as well, which has terms of its own. The hashes are those of the hub's large-file pointers.
+A file without one is checked against the hub's, and pinned when it is fetched.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from depth_anything_ros.zoo.cache import sha256_of
 from depth_anything_ros.zoo.record import ModelFile, ModelRecord
 
-UNNORMALIZED = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+
+@dataclass(frozen=True)
+class PointMap:
+    """The ports of a graph that predicts a point map, which `export.point_maps` makes a depth model of.
+
+    Attributes:
+        image: input, RGB float32 [N, 3, H, W] from 0 to 1.
+        tokens: input with the number of patches, or None.
+        patch: side of a patch, pixels.
+        points: output [N, H, W, 3], camera axes, up to scale, and to a shift along z.
+        mask: output [N, H, W], larger where a point is valid.
+        threshold: of the mask.
+        scale: output with the factor that makes meters of the points, or None.
+    """
+
+    image: str = "image"
+    tokens: str | None = None
+    patch: int = 14
+    points: str = "points"
+    mask: str = "mask"
+    threshold: float = 0.5
+    scale: str | None = None
+
+
+NO_MEAN, NO_STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 """For networks that take RGB from 0 to 1, and normalize it themselves if they need that."""
 
 FASTDEPTH = ModelRecord(
@@ -21,7 +47,8 @@ FASTDEPTH = ModelRecord(
     input="float_nchw",
     input_size=(224, 224),
     input_multiple=224,
-    **UNNORMALIZED,
+    mean=NO_MEAN,
+    std=NO_STD,
     files=(
         ModelFile(
             "fastdepth_nyu_224x224.onnx",
@@ -39,7 +66,8 @@ MIDAS_SWIN2_TINY = ModelRecord(
     input="float_nchw",
     input_size=(256, 256),
     input_multiple=256,
-    **UNNORMALIZED,
+    mean=NO_MEAN,
+    std=NO_STD,
     repository="julienkay/sentis-MiDaS",
     files=(
         ModelFile(
@@ -94,15 +122,55 @@ DA3_METRIC_LARGE = ModelRecord(
     "in its code). The second output is sky; depth means nothing there",
 )
 
-PEERS = (FASTDEPTH, MIDAS_SWIN2_TINY, DA3_SMALL, DA3_BASE, DA3_METRIC_LARGE)
+MOGE_2_SMALL = ModelRecord(
+    name="moge_2_vits",
+    output="depth",
+    license="MIT",
+    input="float_nchw",
+    input_size=(476, 476),
+    mean=NO_MEAN,
+    std=NO_STD,
+    repository="Ruicheng/moge-2-vits-normal-onnx",
+    files=(ModelFile("model.onnx", "24eacb5dc7a2c54c7bc98f7de085ffbed79ad006ea5b664c2c2cdc02ff3a52f0"),),
+    description="MoGe-2 Small (arXiv 2507.02546), 35 M parameters, with a DINOv2 encoder (Apache-2.0), exported by its "
+    "authors; meters for any lens, because the points tell the focal length. `build` makes a depth model of its graph",
+)
 
-MEGABYTES = {"midas_v31_swin2_tiny": 165, "da3_small": 101, "da3_base": 394, "da3_metric_large": 1337}
+OPTIGEO = ModelRecord(
+    name="optigeo",
+    output="depth",
+    license="MIT AND LicenseRef-DINOv3",
+    scale="depth_scale",
+    input="float_nchw",
+    input_size=(480, 480),
+    input_multiple=16,
+    mean=NO_MEAN,
+    std=NO_STD,
+    files=(ModelFile("optigeo.onnx"),),
+    description="OptiGeo (arXiv 2608.29881), 30 M parameters, with a DINOv3 encoder; depth up to scale. Its authors "
+    "publish weights (mxliu-hku/OptiGeo), but no graph: export it with their code for 480x640 and 1200 tokens, with "
+    "the input `image` and the outputs `points` and `mask`. `build` makes a depth model of that graph",
+)
+
+PEERS = (FASTDEPTH, MIDAS_SWIN2_TINY, DA3_SMALL, DA3_BASE, DA3_METRIC_LARGE, MOGE_2_SMALL, OPTIGEO)
+
+POINT_MAPS = {MOGE_2_SMALL.name: PointMap(tokens="num_tokens", scale="scale"), OPTIGEO.name: PointMap(patch=16)}
+"""Peers whose graph predicts points, by name."""
+
+MEGABYTES = {
+    "midas_v31_swin2_tiny": 165,
+    "da3_small": 101,
+    "da3_base": 394,
+    "da3_metric_large": 1337,
+    "moge_2_vits": 141,
+}
 """Sizes of the downloads, by model."""
 
 UPSTREAM = {
     "depth-anything/DA3-SMALL": "da3_small",
     "depth-anything/DA3-BASE": "da3_base",
     "depth-anything/DA3METRIC-LARGE": "da3_metric_large",
+    "Ruicheng/moge-2-vits-normal": "moge_2_vits",
 }
 """Names of peers by the repositories of their authors, who publish no ONNX file."""
 

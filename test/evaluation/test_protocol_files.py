@@ -260,3 +260,7 @@ def test_models_that_a_protocol_cannot_score_are_named():
     assert unsuitable(relative, metric) == "m predicts no meters, and the protocol does not align"
     assert unsuitable(meters, metric) is None
     assert unsuitable(relative, find_protocol("full").rules("tum")) is None
+    affine = ScoredModel("m", lambda image: image, "depth", is_metric=False, has_unknown_shift=True)
+    assert unsuitable(affine, find_protocol("full").rules("tum")).startswith("m predicts depth of unknown shift")
+    depth = replace(metric, alignment=replace(metric.alignment, space="depth", method="scale_and_shift"))
+    assert unsuitable(affine, depth) is None
