@@ -60,7 +60,7 @@ def scores(
             print(f"protocol {protocol}: {', '.join(names)}", file=sys.stderr, flush=True)
             fixed = None if protocol == "video" else limit
             found[protocol] = evaluate(models, data, names, limit=fixed, protocol=protocol, workers=workers)
-    return found, [text for evaluation in found.values() for text in evaluation.left_out]
+    return found
 
 
 def bags(
@@ -104,6 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--backend", default="auto", metavar="NAME", help="of the rates (default: auto, the fastest)")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="threads that score (default: 2)")
     args = parser.parse_args(arguments)
+    if not args.data.is_dir():
+        parser.error(f"--data {args.data} is not a folder")
     models = found_models(args.models)
     command = "python benchmarks/models.py --data SETS --models MODELS --output docs/models.md"
     measured = Measured(command, REFERENCES)
@@ -114,8 +116,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         measured.rates[name] = rate_of(given, record, args.seconds, args.backend)
         print(f"{name}: {estimator.provenance}, {measured.sizes[name]}, {measured.rates[name]}", file=sys.stderr)
     try:
-        measured.evaluations, left_out = scores(list(estimators.values()), args.data, args.limit, args.workers)
-        measured.left_out += left_out
+        measured.evaluations = scores(list(estimators.values()), args.data, args.limit, args.workers)
+        for evaluation in measured.evaluations.values():
+            measured.left_out += evaluation.left_out
         with tempfile.TemporaryDirectory() as folder:
             bags(estimators, args.data, args.limit, args.workers, measured, Path(folder))
     except (DataError, OSError) as error:
