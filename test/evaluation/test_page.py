@@ -5,9 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 
 from depth_anything_ros.data.frame import LabeledImage
 from depth_anything_ros.evaluation.metrics import Scores, score_depth
@@ -88,3 +93,51 @@ def test_image_that_is_worst_and_best_is_shown_once() -> None:
     gallery = Gallery()
     gallery.add("kitchen", frame("only"), model("net"), 1.1 * DEPTH, MASK)
     assert len(list(gallery.pictures())) == 1
+
+
+def robot_of(drift: float, has_obstacles: bool) -> dict[str, Any]:
+    by_range = {"missed_rate_by_range": [None, 0.25], "false_rate_by_range": [None, None]}
+    return {
+        "frames": 2,
+        "voxel": 0.05,
+        "range_edges": [0.0, 1.0, None],
+        "obstacles": {"missed_rate": 0.25, "false_rate": None, **by_range} if has_obstacles else None,
+        "abs_rel_by_range": [None, 0.1],
+        "scale_spread_percent": 2.0,
+        "scale_drift_percent_per_minute": drift,
+        "flicker_percent": None,
+    }
+
+
+def shown(page: str, folder: Path) -> str:
+    """What a browser makes of the page."""
+    browser = shutil.which("chromium")
+    if browser is None:
+        pytest.skip("needs chromium")
+    file = folder / "page.html"
+    file.write_text(page)
+    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}"]
+    command = [browser, *options, "--dump-dom", file.as_uri()]
+    return (
+        subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+        .stdout.partition("<main")[2]
+        .partition("</main>")[0]
+    )
+
+
+def test_browser_shows_no_column_without_values_and_marks_the_smallest_drift(tmp_path: Path) -> None:
+    net, other = report()["sets"][0]["rows"][0], report("other")["sets"][0]["rows"][0]
+    evaluated = report()
+    evaluated["sets"][0]["rows"] = [
+        {**net, "for_robots": robot_of(-80.0, has_obstacles=True)},
+        {**other, "for_robots": robot_of(-3.0, has_obstacles=False)},
+    ]
+    main = shown(html_page(evaluated, Gallery()), tmp_path)
+    headings = re.findall(r'<button title="sort">(.*?)</button>', main)
+    assert {"missed %", "drift %/min", "1 m on"} < set(headings)
+    assert not {"false %", "flicker %", "0\N{EN DASH}1 m"} & set(headings)
+    assert '<td class="best">-3.0</td>' in main
+    assert "<td>-80.0</td>" in main
+    assert "Missed obstacles by range" in main
+    assert "False obstacles by range" not in main
+    assert "<summary>net" in main, "the whole script ran"
