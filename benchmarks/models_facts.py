@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import statistics
 import time
 from collections.abc import Iterator
@@ -37,10 +38,11 @@ class Size:
 
 @dataclass(frozen=True)
 class Rate:
-    """Where a model runs fastest, and the median milliseconds from image to map in the fastest round."""
+    """Where a model runs fastest, the median milliseconds from image to map in the fastest round, and others' load."""
 
     backend: str
     milliseconds: float
+    load: float = 0.0
 
 
 def size_of(model: str, record: object | None) -> Size:
@@ -79,7 +81,7 @@ def rate_of(model: str, record: object | None, seconds: float, backend: str = "a
     estimator = Estimator(model, backend, record=record)
     image = np.random.default_rng(0).integers(0, 256, (*IMAGE, 3), np.uint8)
     estimator.estimate(image)
-    rounds = []
+    rounds, load = [], os.getloadavg()[0]
     for _ in range(ROUNDS):  # other work on the machine slows some of them
         times: list[float] = []
         while len(times) < 3 or sum(times) < seconds / ROUNDS:
@@ -87,7 +89,7 @@ def rate_of(model: str, record: object | None, seconds: float, backend: str = "a
             estimator.estimate(image)
             times.append(time.perf_counter() - started)
         rounds.append(statistics.median(times))
-    return Rate(f"{estimator.backend_name} {estimator.precision}", 1000 * min(rounds))
+    return Rate(f"{estimator.backend_name} {estimator.precision}", 1000 * min(rounds), load)
 
 
 def honesty_of(estimator: Estimator, frames: Iterator[LabeledImage]) -> Honesty | None:
