@@ -21,14 +21,14 @@ PYTEST_OPTIONS ?= --numprocesses 3 --dist loadfile --max-worker-restart 2
 ifneq (,$(and $(ROS_DISTRO),$(AMENT_PREFIX_PATH)))
 CANDIDATES := $(or $(PYTHON),python3)
 VENV_OPTIONS := --system-site-packages
-DEMO_EXTRAS := demo
+DEMO_EXTRAS := demo,view
 TEST_EXTRAS := test
 # ROS 2 was compiled against this NumPy, and crashes with another major version.
 KEEP_NUMPY := import numpy; print("numpy==" + numpy.__version__)
 else
 CANDIDATES := $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3.10 python3)
 VENV_OPTIONS :=
-DEMO_EXTRAS := ros,demo
+DEMO_EXTRAS := ros,demo,view
 TEST_EXTRAS := ros,test
 KEEP_NUMPY :=
 endif

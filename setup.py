@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 
 PACKAGE = "depth_anything_ros"
 SHARE = f"share/{PACKAGE}"
-NODES = ("camera_node", "depth_node", "camera_depth_nodes")
+NODES = ("camera_node", "depth_node", "camera_depth_nodes", "view_node")
 
 # The real rclpy and Fast DDS as wheels, for machines that have no ROS 2; they exist for Linux on x86-64 only.
 ROS_PACKAGES = (
@@ -30,6 +30,7 @@ ONNX = ["onnx>=1.14"]
 TORCH = ["torch>=2.1", "safetensors>=0.4"]
 HUB = ["huggingface_hub>=0.20", "filelock", "tqdm"]
 DEMO = ["scikit-image>=0.19"]
+VIEW = ["aiohttp>=3.9"]
 DATA = [
     *("h5py>=3.7", "webdataset>=0.2.86", "lmdb>=1.4", "OpenEXR>=3.3", "pillow>=9", "scipy"),
     *("rosbags>=0.10", "tqdm"),
@@ -48,6 +49,7 @@ TEST = [
     *CUDA_BINDINGS,
     *HUB,
     *DEMO,
+    *VIEW,
 ]
 
 
@@ -103,6 +105,7 @@ setup(
         f"{PACKAGE}.evaluation": ["*.html", "protocols/*.yaml"],
         f"{PACKAGE}.runtime": ["gate_images/*.png"],
         f"{PACKAGE}.runtime.cuda": ["*.cu"],
+        f"{PACKAGE}.web_view": ["page/*"],
         f"{PACKAGE}.zoo": ["bundled/*"],
     },
     data_files=[
@@ -135,6 +138,7 @@ setup(
         "data": DATA,
         "hub": HUB,
         "demo": DEMO,
+        "view": VIEW,
         "test": TEST,
     },
     entry_points={

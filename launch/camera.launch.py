@@ -26,6 +26,7 @@ from depth_anything_ros.ros.scale_launch_arguments import (
     scale_parameters,
     sensor_remappings,
 )
+from depth_anything_ros.ros.viewers import viewers
 
 ARGUMENTS = (
     Argument("source", "", "a camera's number, /dev/videoN, a video, an image, a folder, or a URL; default: 0"),
@@ -49,16 +50,16 @@ def nodes(context: LaunchContext) -> list[Action]:
     has_odometry = any(topic == ODOMETRY for topic, _ in remappings)
     depth = {"depth_node": given(context, DEPTH_PARAMETERS) | scale_parameters(context, has_odometry)}
     files = launching.parameter_files(context, [*camera, *depth], "camera_launch.yaml")
-    viewer = launching.viewer(context, "image_raw")
+    shown = viewers(context, "image_raw")
     if is_true(context, "one_process"):
         return [
             launching.our_node(context, "camera_depth_nodes", files, camera | depth, remappings),
-            *viewer,
+            *shown,
         ]
     return [
         launching.our_node(context, "camera_node", files, camera),
         launching.our_node(context, "depth_node", files, depth, remappings),
-        *viewer,
+        *shown,
     ]
 
 

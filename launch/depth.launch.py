@@ -18,6 +18,7 @@ from depth_anything_ros.ros.launch_arguments import (
     value_of,
 )
 from depth_anything_ros.ros.scale_launch_arguments import SCALE, SENSOR_TOPICS, sensor_remappings
+from depth_anything_ros.ros.viewers import viewers
 
 ARGUMENTS = (
     Argument("image", "image", "topic of the images, such as /camera/image_raw; without a slash it is in namespace"),
@@ -40,7 +41,7 @@ def nodes(context: LaunchContext) -> list[Action]:
         check_topic(name, topic)
     return [
         launching.depth_of_running_cameras(context, [*remappings, *sensor_remappings(context)]),
-        *launching.viewer(context, topics["image"]),
+        *viewers(context, topics["image"]),
     ]
 
 

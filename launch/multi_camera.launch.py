@@ -24,6 +24,7 @@ from depth_anything_ros.ros.launch_arguments import (
 )
 from depth_anything_ros.ros.parameter_files import texts
 from depth_anything_ros.ros.scale_launch_arguments import SCALE
+from depth_anything_ros.ros.viewers import viewers
 
 NAME = "{camera}"
 ARGUMENTS = (
@@ -63,7 +64,7 @@ def nodes(context: LaunchContext) -> list[Action]:
     ]
     return [
         launching.depth_of_running_cameras(context, remappings, {"cameras": cameras}),
-        *launching.viewer(context, remappings[0][1], cameras[0]),
+        *viewers(context, remappings[0][1], cameras[0]),
     ]
 
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
+from typing import TYPE_CHECKING
 
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.export.prepare import prepare_model
 from depth_anything_ros.system.extras import require
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
 
 EPILOG = """\
 Both nodes share a namespace, so the topics are /camera/image_raw, /camera/depth/image_rect, /camera/points, ...
@@ -46,6 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action=argparse.BooleanOptionalAction,
         help="restart a file at its end (default), or end with it, even without subscribers",
     )
+    parser.add_argument("--view", action="store_true", help="show image, depth and cloud on a page for a browser")
+    parser.add_argument(
+        "--view-port", type=parse.at_least(0), default=8080, metavar="PORT", help="of that page (default: %(default)s)"
+    )
     parser.add_argument("--namespace", default="camera", help="namespace of both nodes (default: %(default)s)")
     parser.add_argument(
         "--ros-args",
@@ -58,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run both nodes until the source ends or a signal arrives. Return the exit status."""
-    require("rclpy", "sensor_msgs")
+    require("rclpy", "sensor_msgs", *(["aiohttp"] if arguments.view else []))
     prepare_model(arguments.model or "tiny", arguments.backend or "auto", arguments.record)
     from rclpy.parameter import Parameter
 
@@ -79,7 +88,17 @@ def run(arguments: argparse.Namespace) -> int:
         [*ros_arguments, *arguments.ros_args],
         {"namespace": arguments.namespace, "parameter_overrides": camera},
         {"namespace": arguments.namespace, "parameter_overrides": depth},
+        {"view_node": partial(_view_node, arguments.namespace, arguments.view_port)} if arguments.view else {},
     )
+
+
+def _view_node(namespace: str, port: int) -> Node:
+    from rclpy.parameter import Parameter
+
+    from depth_anything_ros.ros.view_node.node import ViewNode
+
+    remapping = ["--ros-args", "-r", "image:=image_raw"]
+    return ViewNode(namespace=namespace, parameter_overrides=[Parameter("port", value=port)], cli_args=remapping)
 
 
 def _text(value: object) -> str | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from rclpy.node import Node
 
 from depth_anything_ros.ros.camera_node.node import CameraNode
 from depth_anything_ros.ros.depth_node.node import DepthNode
@@ -18,6 +20,7 @@ def run_camera_and_depth(
     arguments: Sequence[str] | None = None,
     camera_options: Mapping[str, Any] = NOTHING,
     depth_options: Mapping[str, Any] = NOTHING,
+    others: Mapping[str, Callable[[], Node]] = NOTHING,
 ) -> int:
     """Run both nodes until the source ends or a signal arrives.
 
@@ -25,6 +28,7 @@ def run_camera_and_depth(
         arguments: command line with its ROS arguments; default: ``sys.argv``.
         camera_options: further arguments of `CameraNode`.
         depth_options: further arguments of `DepthNode`.
+        others: create further nodes of the process, by name.
 
     Returns:
         The process's exit status.
@@ -35,7 +39,7 @@ def run_camera_and_depth(
         lambda: DepthNode(local_images=images, **depth_options),
         lambda: CameraNode(local_images=images, starts=False, **camera_options),
     ]
-    return run_nodes("camera", nodes, arguments, later=["camera_node"])
+    return run_nodes("camera", [*nodes, *others.values()], arguments, later=["camera_node", *others])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -19,6 +19,7 @@ ENTRIES = {
     "camera_node": ("camera_node.node", "camera.launch.py", "camera_node.yaml"),
     "depth_node": ("depth_node.node", "depth.launch.py", "depth_node.yaml"),
     "camera_depth_nodes": ("camera_depth_nodes", "camera.launch.py", "depth_node.yaml"),
+    "view_node": ("view_node.node", "camera.launch.py", "depth_node.yaml"),
 }
 """For each executable: its module in this folder, its launch file and its parameter file."""
 
@@ -36,6 +37,11 @@ def depth_node() -> int:
 def camera_depth_nodes() -> int:
     """Run both nodes in one process. Return its exit status."""
     return _run("camera_depth_nodes")
+
+
+def view_node() -> int:
+    """Run the view node. Return the process's exit status."""
+    return _run("view_node")
 
 
 def _run(executable: str) -> int:

@@ -70,6 +70,9 @@ COMMON = (
     ),
     Argument("rviz", "false", "open RViz with image, depth and cloud", BOOLEANS),
     Argument("rviz_frame", "camera_optical_frame", "optical frame of the images, the viewpoint of RViz"),
+    Argument("view", "false", "show image, depth and cloud on a page for a browser", BOOLEANS),
+    Argument("view_host", "127.0.0.1", "address of that page; 0.0.0.0: for other machines too, with a token"),
+    Argument("view_port", "8080", "TCP port of that page; 0: any free one"),
     Argument("use_sim_time", "", "take the time from /clock (default: false)", ("", *BOOLEANS)),
     Argument("log_level", "info", "log level of the nodes", ("debug", "info", "warn", "error", "fatal")),
 )
@@ -171,6 +174,8 @@ def check(context: LaunchContext, arguments: Sequence[Argument]) -> None:
         validate_namespace(namespace)
     except InvalidNamespaceException as error:
         raise ValueError(f"namespace:={namespace} is invalid: {' '.join(str(error).split())}") from error
+    if not value_of(context, "view_port").isdigit():
+        raise ValueError(f"view_port:={value_of(context, 'view_port')} is not a port: give a number from 0 to 65535")
     frame = value_of(context, "rviz_frame")
     if not frame or frame.startswith("/"):
         raise ValueError(f"rviz_frame:={frame} is not a tf2 frame: give a name without a leading slash")

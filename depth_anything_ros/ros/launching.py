@@ -1,4 +1,4 @@
-"""Shared code of the launch files: middleware profile, nodes, RViz, and rejection of invalid arguments.
+"""Shared code of the launch files: middleware profile, nodes, and rejection of invalid arguments.
 
 Arguments are checked before a process starts: an error while actions run would leave the nodes running.
 """
@@ -22,13 +22,10 @@ from launch.actions import (
     SetEnvironmentVariable,
     Shutdown,
 )
-from launch.substitutions.substitution_failure import SubstitutionFailure
 from launch_ros.actions import Node
-from launch_ros.substitutions import ExecutableInPackage
 
 from depth_anything_ros.ros.launch_arguments import (
     DEPTH_PARAMETERS,
-    SHARED_PARAMETERS,
     Argument,
     check,
     full_name,
@@ -79,10 +76,11 @@ def our_node(
     values: Mapping[str, Mapping[str, Any]],
     remappings: Sequence[tuple[str, str]] = (),
     respawns: bool = False,
+    is_needed: bool = True,
 ) -> Node:
     """Return the process of one of the package's executables.
 
-    If it ends, the launch ends, so that no process waits for data that cannot arrive.
+    If it is needed and ends, the launch ends, so that no process waits for data that cannot arrive.
 
     Args:
         context: the launch context.
@@ -91,12 +89,15 @@ def our_node(
         values: parameters of each node in the process, by node name; they override the ``files``.
         remappings: topic remappings of the process.
         respawns: restart the process when it ends, instead of ending the launch.
+        is_needed: whether the other processes are of no use without it.
     """
     names = {node: full_name(context, node) for node in values}
     read = [path for path in files if any(is_read(section_keys(path), name) for name in names.values())]
     arguments = {names[node]: parameters for node, parameters in values.items() if parameters}
     if respawns:
         ending = {"respawn": True, "respawn_delay": RESPAWN_DELAY}
+    elif not is_needed:
+        ending = {}
     else:
         ending = {"on_exit": OpaqueFunction(function=lambda context: _end(context, executable))}
     return Node(
@@ -163,52 +164,6 @@ def fast_dds() -> list[SetEnvironmentVariable]:
     A profile that the user has set is kept.
     """
     return [SetEnvironmentVariable(name, value) for name, value in fast_dds_settings().items()]
-
-
-def viewer(context: LaunchContext, image: str, camera: str = "") -> list[Action]:
-    """Return RViz and the frame of its viewpoint. RViz needs z up, where an optical frame has z forward.
-
-    Args:
-        context: the launch context.
-        image: topic of the image.
-        camera: name of the camera; empty for a single camera.
-
-    Raises:
-        RuntimeError: RViz or the publisher of the frame is not installed; the message names the packages.
-    """
-    if not is_true(context, "rviz"):
-        return []
-    publisher, rviz = ("tf2_ros", "static_transform_publisher"), ("rviz2", "rviz2")
-    if missing := [package for package, executable in (rviz, publisher) if not _has(context, package, executable)]:
-        distribution = os.environ.get("ROS_DISTRO") or "$ROS_DISTRO"
-        packages = " ".join(f"ros-{distribution}-{package.replace('_', '-')}" for package in missing)
-        raise RuntimeError(
-            f"rviz:=true needs {' and '.join(missing)}, which are not installed: run sudo apt install {packages}, or "
-            "omit rviz:=true"
-        )
-    turn = ["--qx", "0.5", "--qy", "-0.5", "--qz", "0.5", "--qw", "0.5"]  # x forward, z up (REP 103)
-    # The view is the child of the camera frame, so that a robot's own transforms stay valid.
-    frames = ["--frame-id", value_of(context, "rviz_frame"), "--child-frame-id", "camera_view"]
-    return [
-        Node(package=publisher[0], executable=publisher[1], arguments=[*frames, *turn]),
-        Node(
-            package=rviz[0],
-            executable=rviz[1],
-            namespace="/".join(filter(None, (value_of(context, "namespace"), camera))),
-            arguments=["-d", str(share_directory() / "rviz" / "camera.rviz")],
-            parameters=[given(context, SHARED_PARAMETERS)],
-            remappings=[("image_raw", image)],
-        ),
-    ]
-
-
-def _has(context: LaunchContext, package: str, executable: str) -> bool:
-    """Return whether launch finds an executable."""
-    try:
-        ExecutableInPackage(package=package, executable=executable).perform(context)
-    except (LookupError, SubstitutionFailure):
-        return False
-    return True
 
 
 class _InvalidArguments(Event):

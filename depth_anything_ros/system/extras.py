@@ -15,6 +15,7 @@ EXTRAS = {
     "ray": "ray",
     "trimesh": "meshes",
     "skimage": "demo",
+    "aiohttp": "view",
     "webdataset": "data",
     "h5py": "data",
     "lmdb": "data",

@@ -16,7 +16,7 @@ LAYERS = (
     ("visualization",),
     ("postprocessing", "data", "runtime"),
     ("scale",),
-    ("processing",),
+    ("processing", "web_view"),
     ("export", "evaluation", "synthetic", "ros", "demo"),
     ("bench", "training"),
     ("pseudo_labels", "api"),
@@ -63,5 +63,5 @@ def test_folder_imports_only_lower_layers(folder: str) -> None:
 def test_only_ros_and_node_starters_import_ros(folder: str) -> None:
     """The camera command starts nodes, and the demo is a client of their topics; both import it when they run."""
     importing = {path.relative_to(PACKAGE).as_posix() for path, name in imported(folder) if name.split(".")[0] in ROS}
-    allowed = {"demo/client.py", "commands/demo.py", "commands/camera.py"}
+    allowed = {"demo/client.py", "commands/demo.py", "commands/camera.py", "commands/view.py"}
     assert importing <= allowed

@@ -15,7 +15,7 @@ import pytest
 import depth_anything_ros
 
 PACKAGE = "depth_anything_ros"
-NODES = {"camera_node", "depth_node", "camera_depth_nodes"}
+NODES = {"camera_node", "depth_node", "camera_depth_nodes", "view_node"}
 INSTALLED_FOLDERS = ("config", "launch", "rviz")
 BUILD_INPUTS = ("CHANGELOG.rst", "LICENSE", "MANIFEST.in", "package.xml", "pyproject.toml", "setup.cfg", "setup.py")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import urllib.request
 from pathlib import Path
 
 import cv2
@@ -337,7 +338,41 @@ def test_outer_launch_file_sets_namespace_and_parameters(node: Node, folder: Pat
     assert (max_depth.double_value, use_sim_time.bool_value, autostart.bool_value) == (7.0, True, True)
 
 
-@pytest.mark.parametrize("arguments", [{"namespace": "front-left"}, {"respawn": "perhaps"}])
+def executable_of(process: int) -> str:
+    return Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+
+
+@needs_installation
+def test_view_argument_serves_page_of_the_camera(node: Node, folder: Path) -> None:
+    """And the end of the page's process does not end the others."""
+    pytest.importorskip("aiohttp", reason="the page needs the extra `view`")
+    lines: list[str] = []
+    quality = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    node.create_subscription(Log, "/rosout", lambda message: lines.append(message.msg), quality)
+    process = start(
+        f"source:={folder}",
+        f"model:={folder}/red.onnx",
+        f"namespace:={node.get_namespace().strip('/')}",
+        "view:=true",
+        "view_port:=0",
+    )
+    try:
+        wait_for(node, process, lambda: any("open http://" in line for line in lines))
+        url = next(line for line in lines if "open http://" in line).split()[1]
+        with urllib.request.urlopen(url, timeout=30) as response:
+            assert b"<!doctype html>" in response.read()
+        page = [found for found in processes_of(process.pid) if "view_node" in executable_of(found)]
+        assert len(page) == 1
+        os.kill(page[0], signal.SIGKILL)
+        depths: list[Image] = []
+        node.create_subscription(Image, "depth/image_rect", depths.append, 10)
+        wait_for(node, process, lambda: len(depths) > 2 and page[0] not in processes_of(process.pid))
+    finally:
+        output = end(process)
+    assert process.returncode == 0, output
+
+
+@pytest.mark.parametrize("arguments", [{"namespace": "front-left"}, {"respawn": "perhaps"}, {"view_port": "http"}])
 def test_invalid_argument_ends_outer_launch_with_all_processes(folder: Path, arguments: dict[str, str]) -> None:
     path = str(share_directory() / "launch" / "depth.launch.py")
     outer = folder / "outer.launch.py"
@@ -469,6 +504,9 @@ def test_every_launch_argument_has_description(name: str) -> None:
         "params_file",
         "autostart",
         "rviz",
+        "view",
+        "view_host",
+        "view_port",
         "namespace",
         "log_level",
         "use_sim_time",

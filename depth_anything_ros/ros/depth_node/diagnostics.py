@@ -11,6 +11,8 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
+from depth_anything_ros.processing.frame_settings import FrameSettings
+from depth_anything_ros.processing.scale_choice import ScaleChoice
 from depth_anything_ros.ros.depth_node.camera_stream import CameraStream
 from depth_anything_ros.ros.depth_node.frame_statistics import Snapshot
 from depth_anything_ros.ros.depth_node.stream_geometry import UNCORRECTED
@@ -104,6 +106,7 @@ class StreamReport:
         if scale is not None:
             state = scale.state if measured is None else measured.state(stream.parameters.scale_hold)
             values["scale"] = "uncorrected" if corrects and problem is not None else state
+            values |= _fixed_scale(scale, stream.processor.settings)
         if measured is not None:
             values["scale problem"] = stream.processor.steps.scale_problem or "none"
         if corrects and stream.processor.steps.focal_gain is not None:
@@ -167,6 +170,14 @@ class StreamReport:
         if seconds is None or seconds < SILENCE:
             return OK, "idle: no subscribers" if seconds is None else "idle: waiting for images"
         return WARN, silence_text(images, seconds)
+
+
+def _fixed_scale(choice: ScaleChoice, settings: FrameSettings | None) -> dict[str, str]:
+    """Return the scale that all frames share, with enough digits to change it; empty if sensors tell it."""
+    if choice.scale is None or settings is None:
+        return {}
+    a, b = choice.scale.a, choice.scale.b
+    return {"scale model": settings.depth.scale_model, "scale a": f"{a:.9g}", "scale b": f"{b:.9g}"}
 
 
 def model_status(

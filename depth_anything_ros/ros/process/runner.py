@@ -17,6 +17,7 @@ import cv2
 import rclpy
 from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode
 from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -250,7 +251,9 @@ class _NodeRunner:
         for node in self._nodes:
             if getattr(node, "autostarts", False) and not self._is_ending:
                 node.start()
-        get_logger(self._name).info(f"publishes {', '.join(_topics(self._nodes)) or 'nothing until configured'}")
+        topics = _topics(self._nodes)
+        if topics or any(isinstance(node, LifecycleNode) for node in self._nodes):
+            get_logger(self._name).info(f"publishes {', '.join(topics) or 'nothing until configured'}")
 
     def end(self) -> None:
         """Stop both threads, then destroy the nodes, the last one first."""

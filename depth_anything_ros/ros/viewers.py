@@ -1,0 +1,88 @@
+"""What shows a camera and its depth, for the launch files: RViz, and the page for browsers."""
+
+from __future__ import annotations
+
+import os
+
+from launch import LaunchContext
+from launch.action import Action
+from launch.substitutions.substitution_failure import SubstitutionFailure
+from launch_ros.actions import Node
+from launch_ros.substitutions import ExecutableInPackage
+
+from depth_anything_ros.ros import launching
+from depth_anything_ros.ros.launch_arguments import SHARED_PARAMETERS, given, is_true, value_of
+from depth_anything_ros.system.extras import require
+from depth_anything_ros.system.package_share import share_directory
+
+
+def viewers(context: LaunchContext, image: str, camera: str = "") -> list[Action]:
+    """Return the viewers that the arguments ``rviz`` and ``view`` ask for.
+
+    Args:
+        context: the launch context.
+        image: topic of the image.
+        camera: name of the camera; empty for a single camera.
+
+    Raises:
+        RuntimeError: RViz or the publisher of its frame is not installed; the message names the packages.
+        MissingPackagesError: the page's server is not installed.
+    """
+    return [*_rviz(context, image, camera), *_page(context, image, camera)]
+
+
+def _page(context: LaunchContext, image: str, camera: str) -> list[Action]:
+    if not is_true(context, "view"):
+        return []
+    require("aiohttp")
+    values = {"host": value_of(context, "view_host"), "port": int(value_of(context, "view_port")), "camera": camera}
+    if transport := context.launch_configurations.get("image_transport"):  # camera.launch.py has no such argument
+        values["image_transport"] = transport
+    topic = "/".join(filter(None, (camera, "image")))
+    return [launching.our_node(context, "view_node", [], {"view_node": values}, [(topic, image)], is_needed=False)]
+
+
+def _rviz(context: LaunchContext, image: str, camera: str = "") -> list[Action]:
+    """Return RViz and the frame of its viewpoint. RViz needs z up, where an optical frame has z forward.
+
+    Args:
+        context: the launch context.
+        image: topic of the image.
+        camera: name of the camera; empty for a single camera.
+
+    Raises:
+        RuntimeError: RViz or the publisher of the frame is not installed; the message names the packages.
+    """
+    if not is_true(context, "rviz"):
+        return []
+    publisher, rviz = ("tf2_ros", "static_transform_publisher"), ("rviz2", "rviz2")
+    if missing := [package for package, executable in (rviz, publisher) if not _has(context, package, executable)]:
+        distribution = os.environ.get("ROS_DISTRO") or "$ROS_DISTRO"
+        packages = " ".join(f"ros-{distribution}-{package.replace('_', '-')}" for package in missing)
+        raise RuntimeError(
+            f"rviz:=true needs {' and '.join(missing)}, which are not installed: run sudo apt install {packages}, or "
+            "omit rviz:=true"
+        )
+    turn = ["--qx", "0.5", "--qy", "-0.5", "--qz", "0.5", "--qw", "0.5"]  # x forward, z up (REP 103)
+    # The view is the child of the camera frame, so that a robot's own transforms stay valid.
+    frames = ["--frame-id", value_of(context, "rviz_frame"), "--child-frame-id", "camera_view"]
+    return [
+        Node(package=publisher[0], executable=publisher[1], arguments=[*frames, *turn]),
+        Node(
+            package=rviz[0],
+            executable=rviz[1],
+            namespace="/".join(filter(None, (value_of(context, "namespace"), camera))),
+            arguments=["-d", str(share_directory() / "rviz" / "camera.rviz")],
+            parameters=[given(context, SHARED_PARAMETERS)],
+            remappings=[("image_raw", image)],
+        ),
+    ]
+
+
+def _has(context: LaunchContext, package: str, executable: str) -> bool:
+    """Return whether launch finds an executable."""
+    try:
+        ExecutableInPackage(package=package, executable=executable).perform(context)
+    except (LookupError, SubstitutionFailure):
+        return False
+    return True
