@@ -10,11 +10,12 @@ from typing import Any, Union
 from depth_anything_ros.api.estimator import Estimator
 from depth_anything_ros.api.segmentation_model import open_segmentation
 from depth_anything_ros.data.rgbd_declaration import Declaration
+from depth_anything_ros.evaluation.bag_recording import BagTruth
 from depth_anything_ros.evaluation.obstacles import ObstacleOptions
 from depth_anything_ros.evaluation.options import EvaluationOptions
 from depth_anything_ros.evaluation.protocol_files import check_options, find_protocol
 from depth_anything_ros.evaluation.run import Evaluation, evaluate_models
-from depth_anything_ros.evaluation.scored_sets import find_sets
+from depth_anything_ros.evaluation.scored_sets import bag_sets, find_sets, is_bags
 from depth_anything_ros.runtime.estimator import Estimator as AnyEstimator
 from depth_anything_ros.zoo.peers import record_of_peer
 
@@ -24,7 +25,7 @@ ModelLike = Union[AnyEstimator, str, "os.PathLike[str]"]
 
 def evaluate(
     models: ModelLike | Sequence[ModelLike],
-    data: str | os.PathLike[str],
+    data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     sets: str | Sequence[str] | None = None,
     *,
     limit: int | None = None,
@@ -37,6 +38,7 @@ def evaluate(
     workers: int = 1,
     robot: ObstacleOptions | bool = False,
     resume: str | os.PathLike[str] | None = None,
+    truth: BagTruth | None = None,
     **own: Any,
 ) -> Evaluation:
     """Score models on images with known depth, along with baselines that ignore the image.
@@ -47,7 +49,7 @@ def evaluate(
     Args:
         models: estimators, or names and paths; one or several. Paths of networks of stage segment with protocol
             "segmentation".
-        data: the folder with the sets, each in a folder of its name.
+        data: the folder with the sets, each in a folder of its name; or a ROS bag, or several.
         sets: their names, or "rgbd" for your own images and depth in ``data`` itself; default: all that exist.
         limit: frames per set, evenly spaced; 0 for all. Default: 10 with the protocols "full" and "published". Other
             protocols score all frames of their split.
@@ -62,6 +64,8 @@ def evaluate(
         robot: whether to report obstacles, error by range and region, drift, flicker and latency too; or what an
             obstacle is.
         resume: a folder that keeps the scores of each frame, so that an interrupted evaluation goes on.
+        truth: the topics of the bags, and where their sensor is; default: by type and TF. See `BagTruth` and
+            docs/bags.md.
         own: the format of your own images and depth, such as ``depth_scale=0.001`` and
             ``camera=(615, 615, 320, 240)``; see `Declaration` and docs/data.md.
 
@@ -73,7 +77,7 @@ def evaluate(
         ValueError: a set is unknown, missing or unusable, or an argument is invalid or contradicts the protocol.
         ModelError: a model is missing or damaged.
     """
-    root, picture_folder = Path(data), None if pictures is None else Path(pictures)
+    picture_folder = None if pictures is None else Path(pictures)
     obstacles = (ObstacleOptions() if robot else None) if isinstance(robot, bool) else robot
     options = EvaluationOptions(
         limit,
@@ -86,7 +90,16 @@ def evaluate(
     )
     chosen = find_protocol(protocol)
     check_options(chosen, own)
-    chosen_sets = find_sets(root, [sets] if isinstance(sets, str) else sets, Declaration(**own), chosen)
+    given_data = [Path(data)] if isinstance(data, (str, os.PathLike)) else [Path(one) for one in data]
+    if is_bags(given_data):
+        if sets is not None or own or not chosen.is_open:
+            raise ValueError("a bag has no sets and no format, and goes with open protocols alone: leave them out")
+        root, chosen_sets = Path(), bag_sets(given_data, truth or BagTruth())
+    elif len(given_data) != 1 or truth is not None:
+        raise ValueError("data must be one folder with sets, without truth, or bags")
+    else:
+        (root,) = given_data
+        chosen_sets = find_sets(root, [sets] if isinstance(sets, str) else sets, Declaration(**own), chosen)
     given = [models] if isinstance(models, (AnyEstimator, str, os.PathLike)) else models
     backends = {"backend": backend, "precision": precision, "threads": threads}
     opened = open_segmentation(given) if chosen.task == "segmentation" else open_models(given, **backends)

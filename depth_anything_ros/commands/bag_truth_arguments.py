@@ -6,7 +6,7 @@ import argparse
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands.sensor_arguments import add_extrinsics, extrinsics_of
-from depth_anything_ros.evaluation.bag_set import BagTruth
+from depth_anything_ros.evaluation.bag_recording import BagTruth
 
 _NAMES = ("image", "camera_info", "truth", "rectified", "extrinsics")
 

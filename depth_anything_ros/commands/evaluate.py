@@ -27,6 +27,7 @@ from depth_anything_ros.evaluation.protocol_files import check_options, find_pro
 from depth_anything_ros.evaluation.run import evaluate_models
 from depth_anything_ros.evaluation.scored_sets import RGBD, SCORED_SETS, EvaluationSet, bag_sets, find_sets
 from depth_anything_ros.system.atomic_file import atomic_write
+from depth_anything_ros.system.output_folder import absent_after_failure
 from depth_anything_ros.system.progress import track
 
 _EPILOG = f"""\
@@ -164,9 +165,8 @@ def run(args: argparse.Namespace) -> int:
         cv2.setNumThreads(args.threads)
     models = _models(args, protocol)
     # Before the work, so that a folder that cannot be created is reported at once.
-    for folder in (args.pictures, *(file.parent for file in (args.json, args.markdown, args.html) if file)):
-        if folder:
-            folder.mkdir(parents=True, exist_ok=True)
+    written = [file.parent for file in (args.json, args.markdown, args.html) if file]
+    folders = [*written, *([args.pictures] if args.pictures else [])]
     options = EvaluationOptions(
         args.limit,
         args.protocol,
@@ -179,7 +179,10 @@ def run(args: argparse.Namespace) -> int:
         _obstacles(args),
         args.resume,
     )
-    evaluation = evaluate_models(models, args.data, sets, options)
+    with absent_after_failure(*folders):
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
+        evaluation = evaluate_models(models, args.data, sets, options)
     print(evaluation)
     if args.markdown:
         atomic_write(args.markdown, evaluation.to_markdown().encode())

@@ -10,6 +10,7 @@ from typing import Any
 from depth_anything_ros.data.bag_messages import Recording, Stamped
 from depth_anything_ros.data.bags import skip_reason
 from depth_anything_ros.data.frame import DataError
+from depth_anything_ros.data.own_topics import is_own
 from depth_anything_ros.geometry.frame_tree import FrameTree
 from depth_anything_ros.images.image_messages import is_compressed
 
@@ -26,8 +27,6 @@ TRANSFORMS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 KINDS = {IMAGE, COMPRESSED, INFO, IMU, *TRANSFORMS, *(kind for _, kind in SOURCES.values())}
 """The types of topics that a recording needs."""
 _DEPTH_ENCODINGS = ("32FC1", "16UC1", "mono16")
-_OWN = "depth_anything"
-"""Topics with this in their names are this package's own depth, not a reference."""
 
 
 @dataclass
@@ -220,7 +219,7 @@ def guess_image(name: str, index: dict[str, TopicIndex], depth: str | None) -> s
         for topic, one in index.items()
         if one.kind in (IMAGE, COMPRESSED)
         and topic != depth
-        and _OWN not in topic
+        and not is_own(topic, index)
         and skip_reason(topic, one.first) is None
     ]
     pictures = [topic for topic in pictures if topic == _base(topic) or _base(topic) not in pictures]
@@ -245,7 +244,10 @@ def guess_sources(index: dict[str, TopicIndex], image: str) -> dict[str, str]:
         topics = [
             topic
             for topic, one in index.items()
-            if one.kind == kind and topic != image and _OWN not in topic and (kind != IMAGE or _is_depth(topic, one))
+            if one.kind == kind
+            and topic != image
+            and not is_own(topic, index)
+            and (kind != IMAGE or _is_depth(topic, one))
         ]
         if topics:
             chosen[source] = max(topics, key=lambda topic: ("aligned" in topic, index[topic].count, topic))
@@ -267,7 +269,10 @@ def guess_truth(name: str, index: dict[str, TopicIndex], image: str) -> str:
     topics = [
         topic
         for topic, one in index.items()
-        if one.kind in kinds and topic != image and _OWN not in topic and (one.kind != IMAGE or _is_depth(topic, one))
+        if one.kind in kinds
+        and topic != image
+        and not is_own(topic, index)
+        and (one.kind != IMAGE or _is_depth(topic, one))
     ]
     aligned = [topic for topic in topics if "aligned" in topic]
     candidates = aligned if len(aligned) == 1 else topics
@@ -276,6 +281,11 @@ def guess_truth(name: str, index: dict[str, TopicIndex], image: str) -> str:
     if len(candidates) > 1:
         raise DataError(f"{name} has several topics with true depth: choose one with --truth ({_listed(candidates)})")
     return candidates[0]
+
+
+def _is_reference(topic: str, index: dict[str, TopicIndex]) -> bool:
+    """Return whether a topic may tell depth: not this package's own output, and if it has images, depth images."""
+    return not is_own(topic, index) and (index[topic].kind != IMAGE or _is_depth(topic, index[topic]))
 
 
 def _is_depth(topic: str, one: TopicIndex) -> bool:

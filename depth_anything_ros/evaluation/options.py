@@ -59,7 +59,10 @@ class EvaluationOptions:
         if self.workers < 1:
             raise ValueError(f"workers is {self.workers}, must be 1 or more")
         if self.resume is not None and (self.robot or self.pictures or self.gallery):
-            raise ValueError("resume keeps scores alone: leave out the report for robots, pictures and the page")
+            raise ValueError(
+                "resume keeps scores, not depth: leave out robot (flicker compares the depths of neighboring images), "
+                "pictures and html (they show depth)"
+            )
         if self.resume is not None and find_protocol(self.protocol).task not in RESUMABLE:
             raise ValueError(f"protocol {self.protocol} cannot be resumed")
         check_options(find_protocol(self.protocol), {"limit": self.limit or None})

@@ -47,12 +47,18 @@ def text_report(results: Sequence[SetResult], protocol: Protocol) -> str:
             (title, scores, mean_interval(results, title), None) for title, scores in mean_over_sets(results).items()
         ]
         parts.append(_text_table(f"mean over {len(results)} sets, each counting once", rows))
+    parts.extend(_stated(results))
     parts.extend(_temporal(results))
     parts.extend(comparisons(results))
     parts.extend(difference_in_words(*pair) for pair in model_pairs(results))
     parts.extend(verdicts(results, protocol))
     parts.extend(filter(None, [robot_markdown(results)]))
     return "\n\n".join(parts)
+
+
+def _stated(results: Sequence[SetResult]) -> list[str]:
+    """Return a sentence on the depth that each bag has with its σ."""
+    return [f"{result.title}: {result.stated}" for result in results if result.stated is not None]
 
 
 def _temporal(results: Sequence[SetResult]) -> list[str]:
@@ -102,9 +108,12 @@ def markdown_report(results: Sequence[SetResult], protocol: Protocol) -> str:
             f"| **mean over the sets** | | {' | '.join(_markdown_cells([means[title] for title in titles]))} |"
         )
     text = "\n".join(lines) + "\n"
-    sentences = (
-        _temporal(results) + [difference_in_words(*pair) for pair in model_pairs(results)] + verdicts(results, protocol)
-    )
+    sentences = [
+        *_stated(results),
+        *_temporal(results),
+        *(difference_in_words(*pair) for pair in model_pairs(results)),
+        *verdicts(results, protocol),
+    ]
     parts = [text, *published_markdown(results, protocol), "\n".join(f"- {line}" for line in sentences)]
     parts.extend(["", robot_markdown(results)])
     return "\n".join(part for part in parts if part.strip()).rstrip("\n") + "\n"
@@ -149,6 +158,7 @@ def json_report(results: Sequence[SetResult], protocol: Protocol, models: dict[s
                 "available": result.available,
                 "rules": asdict(protocol.rules(result.name)),
                 "left_out": list(result.left_out),
+                "stated": None if result.stated is None else result.stated.values(),
                 "rows": [_json_row(row) for row in result.rows],
             }
             for result in results

@@ -10,6 +10,7 @@ import numpy as np
 
 from depth_anything_ros.evaluation.metrics import Measures
 from depth_anything_ros.evaluation.robot import RobotReport
+from depth_anything_ros.evaluation.stated_sigma import StatedDepth
 
 _MAIN = (("abs_rel", "delta1"), ("accuracy",), ("miou", "pixel_accuracy"))
 """The measures of short tables; the first of these that a score has are used."""
@@ -101,6 +102,7 @@ class SetResult:
         rows: one row per model, two for a metric model.
         left_out: frames and files that could not be scored, each with the reason.
         variant: what distinguishes several results of one set, such as the pattern of a completion.
+        stated: of a bag: its own depth with σ; None without one.
     """
 
     name: str
@@ -110,6 +112,7 @@ class SetResult:
     rows: list[Row]
     left_out: Sequence[str] = ()
     variant: str = ""
+    stated: StatedDepth | None = None
 
     @property
     def title(self) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from depth_anything_ros.data.bag_paths import METADATA
 from depth_anything_ros.data.depth_set import DepthSet
 from depth_anything_ros.data.evaluation_sets import EVALUATION_SETS, MotorcycleSet
 from depth_anything_ros.data.frame import DataError, LabeledImage, read_bytes
@@ -20,7 +21,8 @@ from depth_anything_ros.data.rgbd_declaration import FILE, Declaration
 from depth_anything_ros.data.segmentation import ClassImage, SegmentationSet
 from depth_anything_ros.data.sequence_sets import SEQUENCES
 from depth_anything_ros.data.sets import ALL_SETS
-from depth_anything_ros.evaluation.bag_set import BagDepthSet, BagTruth
+from depth_anything_ros.evaluation.bag_recording import BagTruth
+from depth_anything_ros.evaluation.bag_set import BagDepthSet
 from depth_anything_ros.evaluation.protocol import Protocol, Split
 from depth_anything_ros.evaluation.protocol_files import find_protocol, protocol_names
 from depth_anything_ros.system.did_you_mean import did_you_mean
@@ -181,6 +183,15 @@ def find_sets(
     if names is None:
         return _present(root, own)
     return [_own(name, root, own) if _is_own(name, root) else _known(name, root) for name in names]
+
+
+def is_bags(paths: Sequence[Path]) -> bool:
+    """Return whether all paths are bags: files, or folders with the metadata of a bag.
+
+    Args:
+        paths: of bags, or of a folder with sets.
+    """
+    return bool(paths) and all(path.is_file() or (path / METADATA).is_file() for path in paths)
 
 
 def bag_sets(bags: Sequence[Path], truth: BagTruth) -> list[EvaluationSet]:

@@ -12,6 +12,7 @@ import numpy as np
 from depth_anything_ros.data.check import evenly_spaced
 from depth_anything_ros.data.frame import DataError, LabeledImage, skip_reason
 from depth_anything_ros.data.name_summary import NameSummary
+from depth_anything_ros.evaluation.bag_set import BagDepthSet
 from depth_anything_ros.evaluation.classes import score_classes
 from depth_anything_ros.evaluation.completion import score_completion
 from depth_anything_ros.evaluation.options import EvaluationOptions
@@ -25,6 +26,7 @@ from depth_anything_ros.evaluation.results import Row, SetResult
 from depth_anything_ros.evaluation.resume import ScoreStore, fingerprint_of, score_resumable, units_of
 from depth_anything_ros.evaluation.scored_sets import EvaluationSet
 from depth_anything_ros.evaluation.scoring import OnLeftOut, OnPrediction, score_models
+from depth_anything_ros.evaluation.stated_sigma import stated_depth
 from depth_anything_ros.evaluation.video import score_video
 from depth_anything_ros.system.atomic_file import atomic_write
 
@@ -83,9 +85,12 @@ def evaluate_set(
     if options.pictures and first.is_known:
         _, encoded = cv2.imencode(".png", first.picture())
         atomic_write(options.pictures / f"{declared.name}.png", encoded.tobytes())
+    stated = None
+    if isinstance(declared.source, BagDepthSet):
+        stated = stated_depth(declared.source, declared.folder(root), chosen, rules)
     scored, left_out = len(chosen) - len(refused), [*missing, *unpaired, *refused]
     return [
-        SetResult(declared.name, declared.terms, scored, len(names), rows, () if number else left_out, variant)
+        SetResult(declared.name, declared.terms, scored, len(names), rows, () if number else left_out, variant, stated)
         for number, (variant, rows) in enumerate(variants.items())
     ]
 

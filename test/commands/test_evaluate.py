@@ -245,4 +245,12 @@ def test_resume_takes_scores_from_folder(tmp_path, data, capsys):
     assert len(list((tmp_path / "kept").glob("*.json"))) == 2
     assert reports[0] == reports[1]  # with the times of the predictions
     assert main([*arguments, "--resume", str(tmp_path / "kept"), "--robot"]) == 1
-    assert "resume keeps scores alone" in capsys.readouterr().err
+    assert "resume keeps scores, not depth" in capsys.readouterr().err
+
+
+def test_failed_run_leaves_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "sets" / "diode_val").mkdir(parents=True)
+    places = ("--pictures", tmp_path / "pictures", "--html", tmp_path / "pages" / "one.html")
+    arguments = ["evaluate", "--data", tmp_path / "sets", "--backend", "onnxruntime", *places]
+    assert main([*map(str, arguments), "--sets", "diode_val"]) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["sets"]

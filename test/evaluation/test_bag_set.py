@@ -32,8 +32,10 @@ from calibration_bags import (
     write_network,
 )
 
+from depth_anything_ros.api import evaluate as api
 from depth_anything_ros.cli import main
-from depth_anything_ros.evaluation.bag_set import BagDepthSet, projected
+from depth_anything_ros.evaluation.bag_recording import BagTruth, projected
+from depth_anything_ros.evaluation.bag_set import BagDepthSet
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.transform import Transform
 
@@ -165,3 +167,53 @@ def test_bags_and_sets_cannot_be_mixed(tmp_path: Path, capsys) -> None:
     assert evaluate() == 2
     assert evaluate("--data", tmp_path, "--truth", LIDAR) == 2
     assert "--truth: for bags only" in capsys.readouterr().err
+
+
+def test_depth_of_bag_with_sigma_is_checked_against_the_truth(tmp_path: Path, capsys) -> None:
+    """`bag` with a lidar as source writes depth and its error, which the depth camera then judges."""
+    network = write_network(tmp_path / "exact.onnx")
+    put_bag(tmp_path / "drive", camera_topics() | sensor_topics("lidar") | sensor_topics("aligned"))
+    made = ["bag", tmp_path / "drive", tmp_path / "out", "--model", network, "--points", LIDAR, "--image", IMAGE]
+    assert main([*map(str, made), "--backend", "onnxruntime"]) == 0
+    scores, page = tmp_path / "scores.json", tmp_path / "page.html"
+    options = ("--model", network, "--json", scores, "--html", page, "--limit", 0, "--truth", ALIGNED)
+    assert evaluate(tmp_path / "out", *options) == 0
+    (result,) = json.loads(scores.read_text())["sets"]
+    stated = result["stated"]
+    assert (stated["depth"], stated["sigma"], stated["images"]) == ("/depth/image_rect", "/depth/sigma", 4)
+    assert stated["scores"]["abs_rel"] < 0.02
+    assert stated["coverage"] > 0.95
+    assert 0 < stated["honesty"]["normalized_error"] < 0.5  # a perfect network is better than σ can know
+    assert stated["honesty"]["within_one"] > 0.9
+    assert f"out: {stated['text']}" in capsys.readouterr().out
+    assert "normalized error" in page.read_text()
+    assert evaluate(tmp_path / "out", "--model", network, "--truth", LIDAR) == 0
+    assert evaluate(tmp_path / "drive", "--model", network, "--json", scores, "--truth", LIDAR) == 0
+    assert json.loads(scores.read_text())["sets"][0]["stated"] is None
+
+
+def test_own_outputs_are_neither_picture_nor_truth(tmp_path: Path) -> None:
+    """With the colors of depth, and depth and a cloud of this package: only the lidar is left."""
+    network = write_network(tmp_path / "exact.onnx")
+    put_bag(tmp_path / "drive", camera_topics() | sensor_topics("lidar"))
+    made = ["bag", tmp_path / "drive", tmp_path / "out", "--model", network, "--points", LIDAR]
+    saved = ["--save", "info", "depth", "sigma", "points", "color", "--backend", "onnxruntime"]
+    assert main([*map(str, made), *saved]) == 0
+    assert evaluate(tmp_path / "out", "--model", network) == 0
+
+
+def test_python_scores_bags_as_the_command(tmp_path: Path) -> None:
+    network = write_network(tmp_path / "exact.onnx")
+    put_bag(tmp_path / "drive", camera_topics() | sensor_topics("lidar") | sensor_topics("aligned"))
+    scores = tmp_path / "scores.json"
+    assert evaluate(tmp_path / "drive", "--model", network, "--truth", ALIGNED, "--json", scores, "--limit", 0) == 0
+    options: dict[str, Any] = {"limit": 0, "baselines": False, "backend": "onnxruntime"}
+    found = api.evaluate(network, tmp_path / "drive", truth=BagTruth(depth=ALIGNED), **options)
+    expected = json.loads(scores.read_text())["sets"][0]["rows"][0]["scores"]["abs_rel"]
+    assert found.means["exact"].abs_rel == expected
+    several = api.evaluate(network, [tmp_path / "drive"], truth=BagTruth(depth=ALIGNED), **options)
+    assert several.means == found.means
+    with pytest.raises(ValueError, match="a bag has no sets"):
+        api.evaluate(network, tmp_path / "drive", "kitti")
+    with pytest.raises(ValueError, match="one folder with sets, without truth, or bags"):
+        api.evaluate(network, tmp_path, truth=BagTruth())

@@ -129,7 +129,7 @@ def test_frames_that_cannot_be_scored_are_tried_again(tmp_path):
 
 def test_options_that_need_predictions_are_refused(tmp_path):
     for options in ({"robot": ObstacleOptions()}, {"pictures": tmp_path}, {"gallery": True}):
-        with pytest.raises(ValueError, match="resume keeps scores alone"):
+        with pytest.raises(ValueError, match="resume keeps scores, not depth"):
             EvaluationOptions(resume=tmp_path, **options)
     for protocol in ("da2k", "segmentation"):
         with pytest.raises(ValueError, match=f"protocol {protocol} cannot be resumed"):
