@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
@@ -112,8 +112,7 @@ class RecordedCamera:
         if measurements is not None:
             self._steps.measured = MeasuredScale(measurements, estimator.record, uses_images)
         self._requested = set(requested) - self.absent(estimator, settings)
-        self._key: tuple | None = None
-        self._free: deque[DepthBuffers] = deque()
+        self._free: defaultdict[tuple[Size, bool], deque[DepthBuffers]] = defaultdict(deque)
 
     @staticmethod
     def absent(estimator: Estimator, settings: FrameSettings) -> set[str]:
@@ -193,8 +192,8 @@ class RecordedCamera:
         Args:
             started: from `prepare`; its outputs are written.
         """
-        if started.frame is not None and started.key == self._key:
-            self._free.append(started.frame.outputs)
+        if started.frame is not None:
+            self._free[started.key].append(started.frame.outputs)
 
     def _find_geometry(self, header: Any, image_size: Size, size: Size) -> tuple[OutputGeometry | None, str]:
         """Return the geometry of the outputs, or None and the reason."""
@@ -219,11 +218,8 @@ class RecordedCamera:
     def _buffers_for(self, size: Size, has_camera: bool) -> DepthBuffers:
         """Return buffers to fill: released ones, or new ones."""
         depth = self.settings.depth
-        key = (size, has_camera)
-        if self._key != key:
-            self._key, self._free = key, deque()
-        if self._free:
-            return self._free.popleft()
+        if free := self._free[size, has_camera]:
+            return free.popleft()
         arrays: dict[str, np.ndarray] = {}
         for name, encoding in ENCODINGS.items():
             if name in self._requested:

@@ -329,6 +329,20 @@ def test_two_images_at_once_write_the_same_bag(tmp_path: Path, network: Path, mo
     assert (tmp_path / "one" / "out.mcap").read_bytes() == (tmp_path / "two" / "out.mcap").read_bytes()
 
 
+def test_images_that_change_size_have_outputs_of_their_size(tmp_path: Path, network: Path) -> None:
+    given = {IMAGE: every(4.0, RATE, image_message)}
+    for _, image in given[IMAGE][1::2]:
+        small = image.data.reshape(HEIGHT, WIDTH, 3)[::2, ::2]
+        image.height, image.width, image.step = *small.shape[:2], 3 * small.shape[1]
+        image.data = np.ascontiguousarray(small).ravel()
+    put_bag(tmp_path / "in", given)
+    assert bag(tmp_path / "in", tmp_path / "out", "--model", network, *FIXED) == 0
+    found = [one for _, one in messages_in(tmp_path / "out")["/depth/image_rect"]]
+    assert [one.height for one in found] == [HEIGHT, HEIGHT // 2] * 10
+    for one, place in zip(found[::2], (pose(number / RATE) for number in range(0, 20, 2)), strict=True):
+        assert np.allclose(floats(one), depth_seen(place), rtol=2e-3)
+
+
 def test_sensor_that_is_much_faster_than_the_camera_gives_the_scale(tmp_path: Path, network: Path) -> None:
     """Few of its measurements are kept: those of an image must still be there when the image is computed."""
     rng = np.random.default_rng(0)
