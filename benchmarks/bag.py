@@ -27,7 +27,8 @@ import numpy as np
 from depth_anything_ros.api.estimator import Estimator
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands import bag as command
-from depth_anything_ros.commands.bag_run import BagRun, Outcome
+from depth_anything_ros.commands.bag_outcome import Outcome
+from depth_anything_ros.commands.bag_run import BagRun
 from depth_anything_ros.commands.parser import Parser
 from depth_anything_ros.data.bag_output import BagOutput
 from depth_anything_ros.data.bags import open_bag

@@ -13,8 +13,9 @@ from depth_anything_ros.api.estimator import Estimator
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
+from depth_anything_ros.commands.bag_outcome import Outcome
 from depth_anything_ros.commands.bag_parameters import parameter_values, parse_parameter
-from depth_anything_ros.commands.bag_run import BagRun, Outcome
+from depth_anything_ros.commands.bag_run import BagRun
 from depth_anything_ros.commands.bag_topics import SOURCE_OPTIONS, choose_bag_topics
 from depth_anything_ros.commands.sensor_arguments import add_sensor_arguments, check_imu
 from depth_anything_ros.data.bag_output import BagOutput, check_output

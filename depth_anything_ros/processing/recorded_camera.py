@@ -187,7 +187,7 @@ class RecordedCamera:
         return FrameOutputs(started.header, started.size, started.info, filled, report, problem)
 
     def release(self, started: StartedFrame) -> None:
-        """Use a frame's buffers again. Any thread may call it.
+        """Let a later frame use the buffers of this one. Any thread may call it.
 
         Args:
             started: from `prepare`; its outputs are written.
