@@ -103,7 +103,7 @@ async def next_frame(client: Client, socket: aiohttp.ClientWebSocketResponse, im
 
     def has_arrived() -> bool:  # the first frames may come before the first camera_info
         latest = frames[-1] if frames else None
-        return latest is not None and latest.header["intrinsics"] and abs(int(latest.rgb[0, 0, 0]) - corner) < 8
+        return latest is not None and latest.header["intrinsics"] and abs(int(latest.rgb[0, 0, 0]) - corner) < 40
 
     while not has_arrived():
         now = asyncio.get_running_loop().time()
