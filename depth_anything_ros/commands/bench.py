@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="?", type=parse.model, help="name, .onnx file or folder (default: tiny)")
     parser.add_argument(
         "--encoder",
-        choices=("tiny", "vits", "vitb", "vitl"),
+        choices=("tiny", "hybrid", "vits", "vitb", "vitl"),
         help="measure random weights of this size instead of a model; needs --size, PyTorch and onnx",
     )
     parser.add_argument(

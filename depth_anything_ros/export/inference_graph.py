@@ -38,7 +38,8 @@ class InferenceGraph(nn.Module):
         if height < PATCH_SIZE or width < PATCH_SIZE or height % PATCH_SIZE or width % PATCH_SIZE:
             raise ValueError(f"size is {height}x{width}: both sides must be positive multiples of {PATCH_SIZE}")
         self.network = network
-        self.rows, self.columns = height // PATCH_SIZE, width // PATCH_SIZE
+        self.size = size
+        self.rows, self.columns = network.configuration.token_grid(height, width)
         mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (record.mean, record.std))
         self.register_buffer("pixel_gain", 1 / (255 * std))
         self.register_buffer("pixel_offset", mean / std)
@@ -49,25 +50,30 @@ class InferenceGraph(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map uint8 RGB (N, H, W, 3) to float32 (N, H, W)."""
         encoder = self.network.pretrained
-        tokens = self._embed(encoder, images)
+        # The cast comes before the transpose because TensorRT does not transpose bytes.
+        pixels = images.to(encoder.patch_embed.proj.weight.dtype).permute(0, 3, 1, 2)
+        tokens = self._embed(encoder, pixels)
         tapped = {}
         for index, block in enumerate(encoder.blocks[: max(self.network.taps) + 1]):
             tokens = self._block(block, tokens)
             if index in self.network.taps:
                 tapped[index] = encoder.norm(tokens)[:, 1:]
-        maps = self._decode([tapped[index] for index in self.network.taps]).squeeze(1)
+        decode = self._decode_with_skips if self.network.configuration.skips else self._decode
+        maps = decode([tapped[index] for index in self.network.taps], pixels).squeeze(1)
         return maps if self.network.max_depth is None else maps * self.network.max_depth
 
-    def _embed(self, encoder: VisionTransformer, images: Tensor) -> Tensor:
+    def _embed(self, encoder: VisionTransformer, pixels: Tensor) -> Tensor:
         """Embed raw pixels as tokens. The normalization (x / 255 - mean) / std is affine, like the patch convolution.
 
-        Without padding, the two are exactly one convolution. The cast comes before the transpose because TensorRT does
-        not transpose bytes.
+        Without padding, the two are exactly one convolution.
         """
         convolution = encoder.patch_embed.proj
         weight = convolution.weight * self.pixel_gain
         bias = convolution.bias - (convolution.weight * self.pixel_offset).sum((1, 2, 3))
-        patches = F.conv2d(images.to(weight.dtype).permute(0, 3, 1, 2), weight, bias, stride=PATCH_SIZE)
+        seen = (PATCH_SIZE * self.rows, PATCH_SIZE * self.columns)
+        if seen != self.size:
+            pixels = F.interpolate(pixels, seen, mode="bilinear", align_corners=False)
+        patches = F.conv2d(pixels, weight, bias, stride=PATCH_SIZE)
         patches = patches.reshape(-1, convolution.out_channels, self.rows * self.columns).transpose(1, 2)
         # Adding the class token and its position to a row of zeros needs no batch size.
         tokens = F.pad(patches, (0, 0, 1, 0))
@@ -107,14 +113,19 @@ class InferenceGraph(nn.Module):
         mixed = torch.softmax(query @ key.transpose(-2, -1), dim=-1) @ value
         return _scaled_linear(attention.proj, scale, mixed.transpose(1, 2).reshape(-1, length, dimension))
 
-    def _decode(self, tapped: Sequence[Tensor]) -> Tensor:
+    def _levels(self, tapped: Sequence[Tensor]) -> list[Tensor]:
+        """Return the tapped tokens as maps of one width, from the finest to the coarsest."""
         head = self.network.depth_head
-        scratch = head.scratch
         levels = []
         for index, tokens in enumerate(tapped):
             maps = tokens.transpose(1, 2).reshape(-1, head.projects[index].in_channels, self.rows, self.columns)
             maps = head.resize_layers[index](head.projects[index](maps))
-            levels.append(getattr(scratch, f"layer{index + 1}_rn")(maps))
+            levels.append(getattr(head.scratch, f"layer{index + 1}_rn")(maps))
+        return levels
+
+    def _decode(self, tapped: Sequence[Tensor], pixels: Tensor) -> Tensor:
+        """Return maps (N, 1, H, W) like `DPTDecoder`."""
+        scratch, levels = self.network.depth_head.scratch, self._levels(tapped)
         halved = self.rows % 2 == 0 and self.columns % 2 == 0
         path = _fuse(scratch.refinenet4, None, levels[3], 2.0 if halved else (self.rows, self.columns))
         path = _fuse(scratch.refinenet3, path, levels[2], 2.0)
@@ -122,6 +133,24 @@ class InferenceGraph(nn.Module):
         path = _fuse(scratch.refinenet1, path, levels[0], 2.0)
         path = _enlarge(scratch.output_conv1(path), PATCH_SIZE / 8)
         return scratch.output_conv2(path)
+
+    def _decode_with_skips(self, tapped: Sequence[Tensor], pixels: Tensor) -> Tensor:
+        """Return maps (N, 1, H, W) like `SkipDecoder`, with resizes to constant sizes."""
+        head, levels = self.network.depth_head, self._levels(tapped)
+        scratch, grid = head.scratch, (self.rows, self.columns)
+        sizes = [self.size]
+        for _ in range(3):
+            sizes.append(tuple((side + 1) // 2 for side in sizes[-1]))
+        path = _fuse(scratch.refinenet4, None, levels[3], grid)
+        path = _fuse(scratch.refinenet3, path, levels[2], 1.0)
+        path = _fuse(scratch.refinenet2, path, levels[1], 2.0)
+        path = _fuse(scratch.refinenet1, path, levels[0], 1.0)
+        stem = head.stem(pixels * self.pixel_gain - self.pixel_offset)
+        for refinement, skip, size in zip(
+            (scratch.refine8, scratch.refine4, scratch.refine2), reversed(stem), reversed(sizes[1:]), strict=True
+        ):
+            path = refinement.out_conv(refinement.unit(_enlarge(path, size) + refinement.skip(skip)))
+        return _enlarge(scratch.output_conv2(path), self.size)
 
 
 def bicubic_weights(side: int) -> Tensor:
@@ -158,4 +187,6 @@ def _enlarge(maps: Tensor, target: float | tuple[int, int]) -> Tensor:
     """Apply the decoder's `resize`, with a factor if it is exact, since a graph stores a factor as a constant."""
     if isinstance(target, tuple):
         return resize(maps, target)
+    if target == 1.0:
+        return maps
     return F.interpolate(maps, scale_factor=target, mode="bilinear", align_corners=True)

@@ -188,7 +188,7 @@ def _agreed(path: Path, name: str, given: object, declared: object) -> object:
 
 
 def _encoder_size(path: Path, weights: Weights) -> str:
-    """Return the size whose encoder has the same width, number of blocks and kind of feed-forward network."""
+    """Return the size with the same width, number of blocks, kind of feed-forward network, and skips or none."""
     projection = weights.get("pretrained.patch_embed.proj.weight")
     if projection is None or projection.ndim != 4:
         raise CheckpointError(f"{path}: it has no patch embedding, so its size is unknown")
@@ -197,8 +197,10 @@ def _encoder_size(path: Path, weights: Weights) -> str:
     dimension = projection.shape[0]
     depth = len({key.split(".")[2] for key in weights if key.startswith("pretrained.blocks.")})
     swiglu = "pretrained.blocks.0.mlp.w12.weight" in weights
+    hybrid = any(key.startswith("depth_head.stem.") for key in weights)
     for name, configuration in ENCODERS.items():
-        if (dimension, depth, swiglu) == (configuration.dimension, configuration.depth, configuration.swiglu):
+        own = (configuration.dimension, configuration.depth, configuration.swiglu, configuration.skips is not None)
+        if (dimension, depth, swiglu, hybrid) == own:
             return name
     raise CheckpointError(
         f"{path}: its encoder is {dimension} wide with {depth} blocks, which matches none of the supported sizes: "

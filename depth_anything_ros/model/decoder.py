@@ -102,7 +102,7 @@ class DPTNeck(nn.Module):
             ]
         )
 
-    def fuse(self, tapped: Sequence[Tensor], rows: int, columns: int, enlarged: int) -> Tensor:
+    def fuse(self, tapped: Sequence[Tensor], rows: int, columns: int, enlarged: int = 1) -> Tensor:
         """Fuse the patch tokens of four taps into one feature map.
 
         Args:
@@ -112,7 +112,8 @@ class DPTNeck(nn.Module):
             enlarged: factor of the last resize.
 
         Returns:
-            (N, features, H, W); H and W are 4 * ``enlarged`` times rows and columns.
+            (N, features, H, W); H and W are ``enlarged`` times those of the finest level, which is 4 times as fine
+            as the patch grid in DPT.
         """
         scratch = self.scratch
         levels = []

@@ -52,7 +52,7 @@ class NetworkSettings(StrictModel):
     """The network to train.
 
     Attributes:
-        encoder: tiny, vits, vitb, vitl or vitg.
+        encoder: tiny, hybrid, vits, vitb, vitl or vitg.
         version: v1 or v2; it decides which encoder blocks the decoder uses.
         start: file (of DINOv2, or any checkpoint) or model name whose encoder training starts from. A larger encoder is
             cut to size. None: random weights.

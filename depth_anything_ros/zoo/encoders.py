@@ -1,7 +1,8 @@
-"""Sizes of the network: tiny, small, base, large and giant.
+"""Sizes of the network: tiny, hybrid, small, base, large and giant.
 
-Figures for vits to vitg are those of the Depth Anything papers (arXiv 2401.10891, 2406.09414). `tiny` is this package's
-own, for robots with only a CPU: about five million parameters, the same building blocks.
+Figures for vits to vitg are those of the Depth Anything papers (arXiv 2401.10891, 2406.09414). `tiny` and `hybrid` are
+this package's own, for robots with only a CPU: about five million parameters, the same building blocks. `hybrid` adds
+convolutional skips, so that its edges can be sharp.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ class EncoderConfiguration:
 
     ``taps`` are the 0-based indices of the encoder blocks that the decoder reads, by version. V1 and V2 checkpoints
     have the same keys and shapes, so only the version determines the taps.
+
+    A *hybrid* has ``skips``: channels of convolutional maps of the image at strides 2, 4 and 8 that the decoder reads
+    too. Its transformer sees the image at a smaller size, at which a token covers ``patch`` pixels of the image. Other
+    sizes have no skips, and their transformer sees the image as it is.
     """
 
     dimension: int
@@ -30,10 +35,17 @@ class EncoderConfiguration:
     out_channels: tuple[int, int, int, int]
     taps: dict[str, tuple[int, int, int, int]]
     swiglu: bool = False
+    skips: tuple[int, int, int] | None = None
+    patch: int = PATCH_SIZE
+
+    def token_grid(self, height: int, width: int) -> tuple[int, int]:
+        """Return the rows and columns of tokens of an image with these sides in pixels."""
+        return max(1, round(height / self.patch)), max(1, round(width / self.patch))
 
 
 ENCODERS: dict[str, EncoderConfiguration] = {
     "tiny": EncoderConfiguration(192, 9, 3, 48, (32, 64, 96, 96), {"v2": (2, 4, 6, 8)}),
+    "hybrid": EncoderConfiguration(192, 9, 3, 48, (48, 64, 96, 96), {"v2": (2, 4, 6, 8)}, skips=(16, 32, 48), patch=21),
     "vits": EncoderConfiguration(384, 12, 6, 64, (48, 96, 192, 384), {"v1": (8, 9, 10, 11), "v2": (2, 5, 8, 11)}),
     "vitb": EncoderConfiguration(768, 12, 12, 128, (96, 192, 384, 768), {"v1": (8, 9, 10, 11), "v2": (2, 5, 8, 11)}),
     "vitl": EncoderConfiguration(

@@ -27,7 +27,6 @@ from depth_anything_ros.training.input.pixels import normalize
 from depth_anything_ros.training.objectives.losses import feature_alignment_loss
 from depth_anything_ros.training.objectives.stage_objectives import Objective, augmented, labeled_loss
 from depth_anything_ros.training.settings import LossSettings, NetworkSettings
-from depth_anything_ros.zoo.encoders import PATCH_SIZE
 
 
 class LargerEncoder(nn.Module):
@@ -71,12 +70,11 @@ class CompressionObjective(Objective):
         """Return the losses "labeled" (of the decoder alone) and "features" (of the encoder alone)."""
         labeled, network = batch.labeled, self.network
         images = normalize(augmented(labeled))
-        rows, columns = (side // PATCH_SIZE for side in images.shape[-2:])
-        tapped = network.pretrained(images, network.taps)
-        prediction = network.depth_head([tokens.detach() for tokens in tapped], rows, columns).squeeze(1)
+        tapped = network.encode(images)
+        prediction = network.decode([tokens.detach() for tokens in tapped], images)
         aligned = [
             feature_alignment_loss(ours, theirs, self.settings.tolerance)
-            for ours, theirs in zip(tapped, self.larger(images), strict=True)
+            for ours, theirs in zip(tapped, self.larger(network.shrink(images)), strict=True)
         ]
         return {
             "labeled": labeled_loss(self.settings, prediction, labeled).mean(),

@@ -29,7 +29,6 @@ from depth_anything_ros.training.objectives.losses import (
     scale_invariant_loss,
 )
 from depth_anything_ros.training.settings import LossSettings
-from depth_anything_ros.zoo.encoders import PATCH_SIZE
 
 MIN_TRAINED_DEPTH = 1e-3
 """Smallest depth that is trained on, meters."""
@@ -45,9 +44,8 @@ def depth_and_features(network: DepthAnything, images: Tensor) -> tuple[Tensor, 
     Returns:
         Depth (N, H, W) and tokens (N, L, C).
     """
-    rows, columns = (side // PATCH_SIZE for side in images.shape[-2:])
-    tapped = network.pretrained(images, network.taps)
-    return network.depth_head(tapped, rows, columns).squeeze(1), tapped[-1]
+    tapped = network.encode(images)
+    return network.decode(tapped, images), tapped[-1]
 
 
 def augmented(labeled: Images) -> Tensor:
@@ -179,7 +177,7 @@ class RelativeObjective(Objective):
 
     def _alignment(self, features: Tensor, images: Tensor) -> Tensor:
         with torch.no_grad():
-            (target,) = self.frozen(images, (len(self.frozen.blocks) - 1,))
+            (target,) = self.frozen(self.network.shrink(images), (len(self.frozen.blocks) - 1,))
         return feature_alignment_loss(features, target, self.settings.tolerance)
 
 
