@@ -154,7 +154,9 @@ class TestMovingCamera:
     def test_parameter_file_names_the_surest_source(self, moving):
         scale, best = parameters_in(moving), result_in(moving)["most_reliable"]
         assert scale == {"source": [best]}
-        assert f" scale:={best} " in (moving / "calibration.yaml").read_text()  # without it, the topic is not remapped
+        text = (moving / "calibration.yaml").read_text()
+        assert f" scale:={best} " in text  # without it, the topic is not remapped
+        assert f" params_file:={moving / 'calibration.yaml'}\n" in text
 
 
 def test_record_has_the_drift_of_the_scale(moving, network, tmp_path):

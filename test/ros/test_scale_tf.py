@@ -75,7 +75,17 @@ def test_tf_brings_a_cloud_into_the_camera_and_a_gap_is_reported(graph, tmp_path
     client.spin_until(
         lambda: rig.scales and "no transform from lidar to" in rig.scales[-1].status[0].message, "the gap"
     )
+    assert f"to {FRAME}; it has no frames: " in rig.scales[-1].status[0].message
     assert client.received[DEPTH] == []
+    other = StaticTransformBroadcaster(client)
+    other.sendTransform(transform("base", "arm", LIDAR))
+    client.spin_until(
+        lambda: (
+            "it has the frames arm, base: " in rig.scales[-1].status[0].message
+            or not rig.shoot({"scale/points": cloud()})
+        ),
+        "the frames that TF has",
+    )
     broadcaster = StaticTransformBroadcaster(client)
     broadcaster.sendTransform(transform(FRAME, "lidar", LIDAR.inverse()))
     found = rig.depth(lambda: {"scale/points": cloud()})

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import Any
 
-import yaml
 from rclpy.clock import ClockType
 from rclpy.node import Node
 from rclpy.time import Time
@@ -13,6 +13,9 @@ from rclpy.time import Time
 from depth_anything_ros.geometry.frame_tree import known_frames
 from depth_anything_ros.geometry.transform import Transform
 from depth_anything_ros.processing.poses import TransformError
+
+_FRAME = re.compile(r"^Frame (.+) exists with parent (.+)\.$", re.MULTILINE)
+"""A line of tf2's `all_frames_as_string`."""
 
 
 class SensorTransforms:
@@ -136,5 +139,5 @@ def time_of(stamp: Any) -> Time:
 
 def _frames_of(buffer: Any) -> str:
     """Return which frames tf2's buffer has, in words."""
-    children = yaml.safe_load(buffer.all_frames_as_yaml()) or {}
-    return known_frames({*children, *(one["parent"] for one in children.values())})
+    # Not `all_frames_as_yaml`, which does not escape names.
+    return known_frames({name for pair in _FRAME.findall(buffer.all_frames_as_string()) for name in pair if name})
