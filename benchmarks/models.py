@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--output", type=Path, default=Path("docs/models.md"), metavar="FILE")
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="frames per set and bag (default: 0, all)")
-    parser.add_argument("--seconds", type=float, default=6.0, metavar="S", help="to measure each rate (default: 6)")
+    parser.add_argument("--seconds", type=float, default=20.0, metavar="S", help="to measure each rate (default: 20)")
     parser.add_argument("--backend", default="auto", metavar="NAME", help="of the rates (default: auto, the fastest)")
     parser.add_argument("--workers", type=int, default=2, metavar="N", help="threads that score (default: 2)")
     args = parser.parse_args(arguments)

@@ -23,7 +23,7 @@ from depth_anything_ros.zoo.seal import safetensors_header
 
 IMAGE = (480, 640)
 """Height and width of the images whose rate is measured."""
-ROUNDS = 10
+ROUNDS = 40
 REFERENCES = 150
 """Points of the truth that tell the scale of an image."""
 

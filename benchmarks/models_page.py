@@ -146,15 +146,15 @@ def _rates(measured: Measured) -> str:
     head = ["Model", "parameters", "graph", "fastest here", "ms", "images/s"]
     return (
         "The rate is that of 640×480 images, from image to map, on the fastest backend and precision that passes the\n"
-        f"gate, in the fastest of {ROUNDS} rounds: {_machine()}, {date.today().isoformat()}. Other\n"
-        f"work gave the machine a load of {_load(measured)}, so these are upper limits. Scores are for fp32.\n\n"
+        f"gate, in the fastest of {ROUNDS} rounds: {_machine()}, {date.today().isoformat()}.\n"
+        f"Other work gave the machine a load of {_load(measured)}, so these are upper limits. Scores are for fp32.\n\n"
         + table(head, rows)
     )
 
 
 def _load(measured: Measured) -> str:
     loads = [rate.load for rate in measured.rates.values()]
-    return f"{min(loads):.0f} to {max(loads):.0f}"
+    return " to ".join(dict.fromkeys(f"{load:.0f}" for load in (min(loads), max(loads))))
 
 
 def _machine() -> str:
