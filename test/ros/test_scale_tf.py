@@ -79,13 +79,12 @@ def test_tf_brings_a_cloud_into_the_camera_and_a_gap_is_reported(graph, tmp_path
     assert client.received[DEPTH] == []
     other = StaticTransformBroadcaster(client)
     other.sendTransform(transform("base", "arm", LIDAR))
-    client.spin_until(
-        lambda: (
-            "it has the frames arm, base: " in rig.scales[-1].status[0].message
-            or not rig.shoot({"scale/points": cloud()})
-        ),
-        "the frames that TF has",
-    )
+
+    def names_them() -> bool:
+        rig.shoot({"scale/points": cloud()})
+        return "it has the frames arm, base: " in rig.scales[-1].status[0].message
+
+    client.spin_until(names_them, "the frames that TF has")
     broadcaster = StaticTransformBroadcaster(client)
     broadcaster.sendTransform(transform(FRAME, "lidar", LIDAR.inverse()))
     found = rig.depth(lambda: {"scale/points": cloud()})
