@@ -152,7 +152,7 @@ def test_record_takes_precedence_over_damaged_config(tmp_path):
     [
         (CONFIGURATION | {"model_type": "prompt_depth_anything"}, "has model_type 'prompt_depth_anything'"),
         (CONFIGURATION | {"model_type": "dpt"}, "has model_type 'dpt', must be 'depth_anything'"),
-        (with_backbone(hidden_size=400), "another encoder than tiny, vits"),
+        (with_backbone(hidden_size=400), "another encoder than tiny, hybrid, vits"),
         (with_backbone(out_indices=[1, 2, 3, 4]), "out_indices of neither V1 nor V2"),
         (CONFIGURATION | {"depth_estimation_type": "metric"}, "depth_estimation_type 'metric', max_depth None"),
         (CONFIGURATION | {"max_depth": 20}, "depth_estimation_type None, max_depth 20"),
