@@ -140,6 +140,8 @@ class StageConfiguration(StrictModel):
             del values["data"][name]
         del values["optimizer"]["grad_accum_steps"]  # changes only rounding
         del values["license"]
+        if not values["losses"]["log"]:
+            del values["losses"]["log"]  # runs that began before it existed go on
         if self.segmentation is not None:
             values["segmentation"] = {"classes": self.segmentation.classes}
         return values

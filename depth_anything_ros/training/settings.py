@@ -177,6 +177,8 @@ class LossSettings(StrictModel):
         gradient: weight of gradient matching (2 in V2, 0 in V1).
         scale: weight of the scale-invariant loss, on labeled images only. Not in the paper; it helps if the labels'
             value for infinite depth is known.
+        log: weight of the loss of logarithms, on labeled images only. Not in the paper; like δ1, it counts the ratio
+            of predicted to true depth, far away too.
         trimmed: fraction of a pseudo-label's worst pixels that is dropped (0.1 in V2).
         alignment: weight of feature alignment: with a frozen copy of the start encoder, or in the stage compress with
             the larger encoder.
@@ -187,6 +189,7 @@ class LossSettings(StrictModel):
 
     gradient: float = Field(0.0, ge=0.0)
     scale: float = Field(0.0, ge=0.0)
+    log: float = Field(0.0, ge=0.0)
     trimmed: float = Field(0.0, ge=0.0, lt=1.0)
     alignment: float = Field(1.0, ge=0.0)
     tolerance: float = Field(0.85, ge=-1.0, le=1.0)

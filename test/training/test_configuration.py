@@ -312,6 +312,13 @@ def test_fingerprint_ignores_settings_without_effect_on_result(name):
     assert changed.fingerprint() == same.fingerprint()
 
 
+def test_fingerprint_without_log_loss_is_that_of_runs_before_it():
+    same = StageConfiguration.from_dictionary(valid())
+    weighted = StageConfiguration.from_dictionary({**valid(), "losses": {"log": 0.5}})
+    assert "log" not in same.fingerprint()["losses"]
+    assert weighted.fingerprint()["losses"]["log"] == 0.5
+
+
 @pytest.mark.parametrize("name", DECISIVE)
 def test_fingerprint_contains_settings_with_effect_on_result(name):
     changed = StageConfiguration.from_dictionary(valid(changes={name: DECISIVE[name]}))

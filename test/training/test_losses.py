@@ -13,6 +13,7 @@ from depth_anything_ros.training.objectives.losses import (  # noqa: E402
     cut_and_mixed_loss,
     feature_alignment_loss,
     gradient_matching_loss,
+    log_ratio_loss,
     normalize,
     scale_invariant_log_loss,
     scale_invariant_loss,
@@ -59,6 +60,27 @@ def literal_scale_loss(prediction: np.ndarray, target: np.ndarray, mask: np.ndar
     ]
 
 
+def literal_log_loss(prediction: np.ndarray, target: np.ndarray, mask: np.ndarray) -> list[float]:
+    losses = []
+    for p, t, m in zip(prediction, target, mask, strict=True):
+        ratio = np.log(p[m] / p[m].mean() + 0.01) - np.log(t[m] / t[m].mean() + 0.01) if m.any() else np.zeros(1)
+        losses.append(np.mean(np.abs(ratio - ratio.mean())))
+    return losses
+
+
+def test_log_ratio_loss_counts_far_pixels_like_near_ones():
+    """Twice the depth costs about the same everywhere; the affine-invariant loss hardly sees it far away."""
+    target = torch.linspace(0.05, 1.0, 64).reshape(1, 8, 8)
+    mask = torch.ones_like(target, dtype=torch.bool)
+    near, far = (torch.where(part, target / 2, target) for part in (target > 0.9, target < 0.15))
+    for loss, most in ((log_ratio_loss, 2.0), (affine_invariant_loss, 9.0)):
+        costs = [loss(wrong, target, mask).item() for wrong in (near, far)]
+        assert (max(costs) / min(costs) < most) == (loss is log_ratio_loss)
+    sky = torch.zeros_like(target)
+    assert torch.isfinite(log_ratio_loss(sky, target, mask)).all()
+    assert log_ratio_loss(3.0 * target, target, mask).max() < 1e-6
+
+
 def test_scale_invariant_loss_penalizes_shift():
     _, target, mask = (torch.from_numpy(maps) for maps in random_maps(5))
     assert scale_invariant_loss(3.0 * target, target, mask).max() < 1e-6
@@ -82,6 +104,7 @@ def random_maps(seed: int, valid: float = 0.7) -> tuple[np.ndarray, np.ndarray, 
         (affine_invariant_loss, literal_affine_loss),
         (gradient_matching_loss, literal_gradient_loss),
         (scale_invariant_loss, literal_scale_loss),
+        (log_ratio_loss, literal_log_loss),
     ],
 )
 def test_losses_match_literal_reference(loss, literal, valid):
@@ -105,7 +128,7 @@ def test_inverted_prediction_has_larger_loss():
     assert (wrong > affine_invariant_loss(target + 0.1, target, mask) + 0.5).all()
 
 
-@pytest.mark.parametrize("loss", [affine_invariant_loss, gradient_matching_loss, scale_invariant_loss])
+@pytest.mark.parametrize("loss", [affine_invariant_loss, gradient_matching_loss, scale_invariant_loss, log_ratio_loss])
 def test_gradients_match_finite_differences(loss):
     prediction, target, mask = (torch.from_numpy(values) for values in random_maps(7))
     prediction.requires_grad_(True)
@@ -133,7 +156,7 @@ def test_invalid_pixels_change_neither_loss_nor_gradient():
     assert (gradient[~mask] == 0).all()
 
 
-@pytest.mark.parametrize("loss", [affine_invariant_loss, gradient_matching_loss, scale_invariant_loss])
+@pytest.mark.parametrize("loss", [affine_invariant_loss, gradient_matching_loss, scale_invariant_loss, log_ratio_loss])
 def test_empty_masks_and_flat_maps_give_zero_loss(loss):
     prediction = torch.ones(2, 8, 8, requires_grad=True)
     for mask in (torch.zeros(2, 8, 8, dtype=torch.bool), torch.ones(2, 8, 8, dtype=torch.bool)):
@@ -143,7 +166,7 @@ def test_empty_masks_and_flat_maps_give_zero_loss(loss):
         assert torch.isfinite(gradient).all()
 
 
-@pytest.mark.parametrize("loss", [affine_invariant_loss, gradient_matching_loss, scale_invariant_loss])
+@pytest.mark.parametrize("loss", [affine_invariant_loss, gradient_matching_loss, scale_invariant_loss, log_ratio_loss])
 def test_loss_of_image_is_independent_of_others(loss):
     prediction, target, mask = (torch.from_numpy(values) for values in random_maps(11))
     mask[0] = False

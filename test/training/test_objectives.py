@@ -15,7 +15,7 @@ from depth_anything_ros.model.depth_anything import DepthAnything  # noqa: E402
 from depth_anything_ros.training.input.augmentation import change, draw_perturbation, perturb, stack_perturbations  # noqa: E402
 from depth_anything_ros.training.input.batch import Batch, Images  # noqa: E402
 from depth_anything_ros.training.input.pixels import as_floats, normalize, normalize_pixels  # noqa: E402
-from depth_anything_ros.training.objectives.losses import affine_invariant_loss, scale_invariant_loss  # noqa: E402
+from depth_anything_ros.training.objectives.losses import affine_invariant_loss, log_ratio_loss, scale_invariant_loss  # noqa: E402
 from depth_anything_ros.training.objectives.stage_objectives import (  # noqa: E402
     MetricObjective,
     Objective,
@@ -111,6 +111,17 @@ def test_scale_loss_adds_to_labeled_loss_by_weight(network):
     assert scale > 0.01
     torch.testing.assert_close(
         RelativeObjective(network, LossSettings(scale=0.2))(batch)["labeled"], without + 0.2 * scale
+    )
+
+
+def test_log_loss_adds_to_labeled_loss_by_weight(network):
+    labeled = labeled_batch_size(2)
+    without = RelativeObjective(network, LossSettings())(Batch(labeled))["labeled"]
+    prediction, _ = depth_and_features(network, normalize_pixels(labeled.pixels))
+    log = log_ratio_loss(prediction, labeled.inverse_depth, labeled.known).mean()
+    assert log > 0.01
+    torch.testing.assert_close(
+        RelativeObjective(network, LossSettings(log=0.5))(Batch(labeled))["labeled"], without + 0.5 * log
     )
 
 

@@ -16,6 +16,8 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(prediction (N, H, W), target (N, H, W), mask) -> one loss for each image (N,)."""
 
 MIN_SPREAD = 1e-6
+LEAST_SHARE = 0.01
+"""Inverse depth, as a share of the image's mean, that is added before logarithms are taken: far away counts little."""
 MIN_DEPTH = 1e-9
 """Meters; far below any real depth, because a prediction that is clipped here gets no gradient."""
 
@@ -196,6 +198,32 @@ def scale_invariant_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Te
         return maps / mean_of_each(maps, mask).clamp(min=MIN_SPREAD).view(-1, 1, 1)
 
     return mean_of_each((divided_by_mean(prediction) - divided_by_mean(target)).abs(), mask)
+
+
+def log_ratio_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean absolute difference of the logarithms of inverse depth, without each map's mean difference.
+
+    Not in the paper, because not all of its labels have a known shift. The affine-invariant loss counts absolute errors
+    of inverse depth, so that most of it is near the camera. This one counts the ratio of predicted to true depth, as
+    δ1 and AbsRel do. `LEAST_SHARE` of the map's mean is added to both maps, which limits what the sky and a prediction
+    of zero cost.
+
+    Args:
+        prediction: inverse depth >= 0 (N, H, W).
+        target: inverse depth (N, H, W).
+        mask: bool (N, H, W), where the target is known.
+
+    Returns:
+        (N,).
+    """
+
+    def logarithm(maps: Tensor) -> Tensor:
+        maps = maps.to(torch.promote_types(maps.dtype, torch.float32)).masked_fill(~mask, 0.0)
+        mean = mean_of_each(maps, mask).clamp(min=MIN_SPREAD).view(-1, 1, 1)
+        return (maps.clamp(min=0.0) / mean + LEAST_SHARE).log()
+
+    ratio = logarithm(prediction) - logarithm(target)
+    return mean_of_each((ratio - mean_of_each(ratio, mask).view(-1, 1, 1)).abs(), mask)
 
 
 def feature_alignment_loss(features: Tensor, target: Tensor, tolerance: float = 1.0) -> Tensor:

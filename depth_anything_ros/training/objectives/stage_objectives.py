@@ -25,6 +25,7 @@ from depth_anything_ros.training.objectives.losses import (
     cut_and_mixed_loss,
     feature_alignment_loss,
     gradient_matching_loss,
+    log_ratio_loss,
     scale_invariant_log_loss,
     scale_invariant_loss,
 )
@@ -74,7 +75,7 @@ def relative_loss(settings: LossSettings, trimmed: float, prediction: Tensor, ta
 
 
 def labeled_loss(settings: LossSettings, prediction: Tensor, labeled: Images) -> Tensor:
-    """Return the relative loss against true depth, plus the scale-invariant loss if it has a weight.
+    """Return the relative loss against true depth, plus the losses of scale and of logarithms that have a weight.
 
     Args:
         settings: weights.
@@ -88,6 +89,8 @@ def labeled_loss(settings: LossSettings, prediction: Tensor, labeled: Images) ->
     loss = relative_loss(settings, 0.0, prediction, target, known)
     if settings.scale:
         loss = loss + settings.scale * scale_invariant_loss(prediction, target, known)
+    if settings.log:
+        loss = loss + settings.log * log_ratio_loss(prediction, target, known)
     return loss
 
 
