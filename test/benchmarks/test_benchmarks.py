@@ -233,3 +233,13 @@ def test_processors_benchmark_reports_each_precision(repository, tmp_path):
         assert "refused" in rows["onnxruntime int8"]  # it has no products to quantize
     if platform.machine() == "x86_64":
         assert "avx512" not in report["AVX2 (variables)"]["processor"]
+
+
+def test_scenes_benchmark_reports_every_kind(repository, tmp_path):
+    pytest.importorskip("numba", reason="the renderer needs numba, of the extra `train`")
+    report = tmp_path / "scenes.json"
+    finished = run(repository, "train/scenes.py", "--size", "32x24", "--frames", "1", "--json", report)
+    assert finished.returncode == 0, finished.stderr
+    seconds = json.loads(report.read_text())["seconds"]
+    assert {"room", "street", "as in training"} <= set(seconds)
+    assert all(row["without"] > 0 for row in seconds.values())
