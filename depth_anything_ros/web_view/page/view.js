@@ -92,6 +92,10 @@ const material = new three.ShaderMaterial({
       uint code = texelFetch(codes, clamp(p, ivec2(0), ivec2(size) - 1), 0).r;
       return code == 0u ? -1.0 : float(code - 1u) * step;
     }
+    float changeTo(ivec2 p, float w) {
+      float other = inverseAt(p);
+      return other < 0.0 ? 0.0 : abs(other - w);
+    }
     void main() {
       int width = int(size.x);
       ivec2 p = ivec2(gl_VertexID % width, gl_VertexID / width);
@@ -100,8 +104,8 @@ const material = new three.ShaderMaterial({
       gl_PointSize = 1.0;
       shade = vec3(0.0);
       if (w <= 0.0) return;
-      float change = max(max(abs(inverseAt(p + ivec2(1, 0)) - w), abs(inverseAt(p - ivec2(1, 0)) - w)),
-                         max(abs(inverseAt(p + ivec2(0, 1)) - w), abs(inverseAt(p - ivec2(0, 1)) - w)));
+      float change = max(max(changeTo(p + ivec2(1, 0), w), changeTo(p - ivec2(1, 0), w)),
+                         max(changeTo(p + ivec2(0, 1), w), changeTo(p - ivec2(0, 1), w)));
       if (change > edges * w) return;
       float z = 1.0 / w;
       vec3 point = vec3((float(p.x) - intrinsics.z) / intrinsics.x * z, -(float(p.y) - intrinsics.w) / intrinsics.y * z, -z);
@@ -164,7 +168,12 @@ function showCloud(frame) {
 }
 
 function home() {
-  const middle = state.frame ? median(state.frame) : 2;
+  const frame = state.frame, middle = frame ? median(frame) : 2;
+  if (frame?.intrinsics) {
+    const [fx, fy] = frame.intrinsics, wide = frame.width / fx / camera.aspect;
+    camera.fov = Math.min(100, (360 / Math.PI) * Math.atan(0.5 * Math.max(frame.height / fy, wide)));
+    fit();
+  }
   camera.position.set(0.12 * middle, 0.12 * middle, 0.35 * middle);
   controls.target.set(0, 0, -middle);
   controls.update();
