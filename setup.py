@@ -30,7 +30,7 @@ ONNX = ["onnx>=1.14"]
 TORCH = ["torch>=2.1", "safetensors>=0.4"]
 HUB = ["huggingface_hub>=0.20", "filelock", "tqdm"]
 DEMO = ["scikit-image>=0.19"]
-VIEW = ["aiohttp>=3.9"]
+VIEW = ["aiohttp>=3.8"]
 DATA = [
     *("h5py>=3.7", "webdataset>=0.2.86", "lmdb>=1.4", "OpenEXR>=3.3", "pillow>=9", "scipy"),
     *("rosbags>=0.10", "tqdm"),

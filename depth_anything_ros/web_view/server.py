@@ -109,7 +109,7 @@ class ViewServer:
         application.router.add_post("/actions/{name}", self._act)
         for path, name in FILES.items():
             application.router.add_get(path, _sender(PAGE / name))
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+        runner = web.AppRunner(application, access_log=None)
         await runner.setup()
         try:
             site = web.TCPSite(runner, self.host, self.port)
