@@ -19,6 +19,7 @@ from depth_anything_ros.commands import CommandError
 from depth_anything_ros.runtime.backends import BACKENDS, PRECISIONS
 from depth_anything_ros.system.did_you_mean import did_you_mean
 
+MAX_PORT = 65535
 Value = TypeVar("Value")
 
 
@@ -35,6 +36,14 @@ def at_least(smallest: int) -> Callable[[str], int]:
         return value
 
     return parse
+
+
+def port(text: str) -> int:
+    """Parse the number of a TCP port; 0 means any free one."""
+    value = at_least(0)(text)
+    if value > MAX_PORT:
+        raise CommandError(f"is {value}, must be at most {MAX_PORT}")
+    return value
 
 
 def number(text: str) -> float:

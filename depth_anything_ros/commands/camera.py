@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--view", action="store_true", help="show image, depth and cloud on a page for a browser")
     parser.add_argument(
-        "--view-port", type=parse.at_least(0), default=8080, metavar="PORT", help="of that page (default: %(default)s)"
+        "--view-port", type=parse.port, default=8080, metavar="PORT", help="of that page (default: %(default)s)"
     )
     parser.add_argument("--namespace", default="camera", help="namespace of both nodes (default: %(default)s)")
     parser.add_argument(

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--host", default="127.0.0.1", help="address of the page; 0.0.0.0: for other machines (default: %(default)s)"
     )
     parser.add_argument(
-        "--port", type=parse.at_least(0), default=8080, help="TCP port; 0: any free one (default: %(default)s)"
+        "--port", type=parse.port, default=8080, help="TCP port; 0: any free one (default: %(default)s)"
     )
 
 

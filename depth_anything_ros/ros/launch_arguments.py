@@ -20,6 +20,7 @@ from depth_anything_ros.processing.parameter_declarations import DECLARATIONS
 from depth_anything_ros.system.package_share import PACKAGE, share_directory
 
 BOOLEANS = ("true", "false")
+MAX_PORT = 65535
 
 
 class Argument(NamedTuple):
@@ -174,8 +175,9 @@ def check(context: LaunchContext, arguments: Sequence[Argument]) -> None:
         validate_namespace(namespace)
     except InvalidNamespaceException as error:
         raise ValueError(f"namespace:={namespace} is invalid: {' '.join(str(error).split())}") from error
-    if not value_of(context, "view_port").isdigit():
-        raise ValueError(f"view_port:={value_of(context, 'view_port')} is not a port: give a number from 0 to 65535")
+    port = value_of(context, "view_port")
+    if not port.isdecimal() or int(port) > MAX_PORT:
+        raise ValueError(f"view_port:={port} is not a port: give a number from 0 to {MAX_PORT}")
     frame = value_of(context, "rviz_frame")
     if not frame or frame.startswith("/"):
         raise ValueError(f"rviz_frame:={frame} is not a tf2 frame: give a name without a leading slash")

@@ -33,9 +33,9 @@ class Feed:
 
     def publish(self, frame: ViewFrame) -> None:
         """Replace the frame, if a browser looks. For any thread; the arrays must not change afterwards."""
-        if not self._viewers:
-            return
         with self._lock:
+            if not self._viewers:
+                return
             self._frame, self._number = frame, self._number + 1
         if self._loop is not None:
             try:
@@ -57,9 +57,12 @@ class Feed:
         try:
             yield
         finally:
-            self._viewers -= 1
-            if not self._viewers:
-                self._frame, self._encoding = None, None  # the next browser shall not see an old frame
+            with self._lock:
+                self._viewers -= 1
+                is_last = not self._viewers
+                if is_last:
+                    self._frame, self._encoding = None, None  # the next browser shall not see an old frame
+            if is_last:
                 self._on_viewers(False)
 
     async def newer(self, number: int) -> tuple[int, bytes]:

@@ -19,6 +19,8 @@ MAX_WIDTH, MAX_HEIGHT = 320, 240
 """Maximum size of what is sent, in pixels."""
 JPEG_QUALITY = 80
 LARGEST_CODE = 65535
+NEAREST = 0.01
+"""Meters. Smaller depth is sent as this: it would make the steps of all other pixels coarse."""
 _FASTEST = 1  # zlib's level
 
 
@@ -87,7 +89,7 @@ def encode_depth(depth: np.ndarray) -> tuple[np.ndarray, float]:
         depth: float32 (H, W) in meters. +Inf is infinitely far. NaN, -Inf and what is not positive are unknown.
     """
     with np.errstate(all="ignore"):
-        inverse = np.divide(np.float32(1), depth)
+        inverse = np.minimum(np.divide(np.float32(1), depth), np.float32(1 / NEAREST))
         valid = depth > 0
         largest = float(inverse[valid].max()) if valid.any() else 0.0
         step = largest / (LARGEST_CODE - 1) or 1.0

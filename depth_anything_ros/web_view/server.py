@@ -18,7 +18,8 @@ from aiohttp import WSMsgType, web
 from depth_anything_ros.web_view.feed import Feed
 
 PAGE = Path(__file__).with_name("page")
-FILES = {"/": "index.html", "/view.js": "view.js", "/three.min.js": "three.min.js"}
+SCRIPTS = {"/view.js": "view.js", "/three.min.js": "three.min.js"}
+FILES = {"/": "index.html", **SCRIPTS}
 IN_FLIGHT = 2
 """Frames on their way to a browser. A slow browser gets fewer frames, never old ones."""
 STATUS_PERIOD = 0.5
@@ -79,10 +80,11 @@ class ViewServer:
         return f"http://{host}:{self.port}/" + (f"?token={self.token}" if self.token else "")
 
     def start(self) -> None:
-        """Start listening. Raises `OSError` if the address is not available."""
+        """Start listening. Raises `OSError` if the address is not available, `OverflowError` if it is no port."""
         self._thread.start()
         self._started.wait()
         if self._problem is not None:
+            self._thread.join()  # so that `stop` has nothing to end
             raise self._problem
 
     def stop(self) -> None:
@@ -112,10 +114,8 @@ class ViewServer:
         runner = web.AppRunner(application, access_log=None)
         await runner.setup()
         try:
-            site = web.TCPSite(runner, self.host, self.port)
-            await site.start()
-            assert site._server is not None
-            self.port = site._server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
+            await web.TCPSite(runner, self.host, self.port).start()
+            self.port = runner.addresses[0][1]
             self._started.set()
             await self._ending.wait()
         finally:
@@ -123,8 +123,11 @@ class ViewServer:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Callable[[web.Request], Awaitable[Any]]) -> Any:
-        """Refuse requests without the token, and those that another site's page makes."""
-        if self.token and not hmac.compare_digest(request.query.get("token", ""), self.token):
+        """Refuse requests without the token, and those that another site's page makes.
+
+        The scripts hold nothing of the robot, and the page asks for them without the token.
+        """
+        if self.token and request.path not in SCRIPTS and not self._has_token(request):
             raise web.HTTPForbidden(text="open the address that the terminal shows, with its token")
         if not self.token and not _is_local_name(request.host):
             raise web.HTTPForbidden(text=f"this server answers only to localhost, not to {request.host}")
@@ -132,6 +135,9 @@ class ViewServer:
         if origin is not None and origin.split("://")[-1] != request.host:
             raise web.HTTPForbidden(text=f"pages of {origin} may not use this server")
         return await handler(request)
+
+    def _has_token(self, request: web.Request) -> bool:
+        return hmac.compare_digest(request.query.get("token", "").encode(errors="replace"), self.token.encode())
 
     async def _act(self, request: web.Request) -> web.Response:
         action = self._actions.get(request.match_info["name"])

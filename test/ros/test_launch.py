@@ -372,7 +372,9 @@ def test_view_argument_serves_page_of_the_camera(node: Node, folder: Path) -> No
     assert process.returncode == 0, output
 
 
-@pytest.mark.parametrize("arguments", [{"namespace": "front-left"}, {"respawn": "perhaps"}, {"view_port": "http"}])
+@pytest.mark.parametrize(
+    "arguments", [{"namespace": "front-left"}, {"respawn": "perhaps"}, {"view_port": "http"}, {"view_port": "65536"}]
+)
 def test_invalid_argument_ends_outer_launch_with_all_processes(folder: Path, arguments: dict[str, str]) -> None:
     path = str(share_directory() / "launch" / "depth.launch.py")
     outer = folder / "outer.launch.py"

@@ -20,8 +20,10 @@ from depth_node_graph import (
     node_and_client,  # noqa: F401 - the fixture `graph`
     private_context,  # noqa: F401 - the fixture `context`
 )
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from encoded_images import image_message
 from known_models import write_red_model
+from rcl_interfaces.msg import Log
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo
@@ -29,9 +31,10 @@ from view_messages import ReceivedView, decode_view
 from waiting import limit
 
 from depth_anything_ros.ros.view_node import node as view_module
-from depth_anything_ros.ros.view_node.frame_sync import MAX_WAITING, FrameSync
+from depth_anything_ros.ros.view_node.frame_sync import LEAST_WAITING, MAX_BYTES, MAX_WAITING, FrameSync
 from depth_anything_ros.ros.view_node.node import ViewNode
 from depth_anything_ros.ros.view_node.scale_setting import corrected_scale
+from depth_anything_ros.ros.view_node.status import ViewStatus
 
 HEIGHT, WIDTH = 8, 12
 
@@ -157,10 +160,13 @@ def test_typed_distance_changes_the_nominal_scale(graph, view, tmp_path):
             await wait_in_step(client, lambda: node._status.value("scale a"), "diagnostics")
             status, text = await act(node.url, "scale", shown=2.0, true=3.0)
             assert (status, text) == (200, "set scale.a = 0.666667, scale.b = 0.0666667")
+            # The distance is measured with the old scale: a second press must not start from it again.
+            status, text = await act(node.url, "scale", shown=2.0, true=3.0)
+            assert (status, "not known yet" in text) == (409, True)
             await wait_in_step(client, lambda: depth_node.streams[""].scale.state == "set", "the new scale")
             after = await next_frame(client, socket, red(np.full((HEIGHT, WIDTH), 204)))
             np.testing.assert_allclose(after.depth, 1 / (0.8 * 2 / 3 + 0.1 * 2 / 3), rtol=1e-3)
-        for bad in (0, -1, "two", None, True and float("1e999")):
+        for bad in (0, -1, "two", None, float("1e999"), 10**400):
             status, text = await act(node.url, "scale", shown=2.0, true=bad)
             assert status == 409
             assert "true must be a distance" in text
@@ -209,28 +215,71 @@ def test_taken_port_ends_the_node_with_the_fix(graph, view, tmp_path):
         view(client, port=port)
 
 
-class Stamped:
-    """A message with a header."""
+@pytest.mark.parametrize(
+    ("parameters", "problem"),
+    [({"port": 65536}, "choose another port"), ({"image_transport": "theora"}, "must be raw or compressed")],
+)
+def test_invalid_parameter_ends_the_node_with_the_fix(graph, view, tmp_path, parameters, problem):
+    _, client = graph(write_red_model(tmp_path / "red.onnx", (HEIGHT, WIDTH)), ())
+    with pytest.raises((OSError, ValueError), match=problem):
+        view(client, **parameters)
 
-    def __init__(self, nanoseconds: int) -> None:
+
+def test_status_is_that_of_the_camera_and_of_no_other_namespace():
+    def status(name: str, scale: str) -> DiagnosticStatus:
+        return DiagnosticStatus(name=name, values=[KeyValue(key="scale", value=scale)])
+
+    statuses = [
+        status("front_left/depth_node: camera", "set"),
+        status("front/depth_node: right", "metric"),
+        status("front/depth_node: left", "nominal"),
+    ]
+    left, only = ViewStatus("/front", "left", "front.view_node"), ViewStatus("/front_left", "", "front_left.view_node")
+    for view_status in (left, only):
+        view_status.add_diagnostics(DiagnosticArray(status=statuses))
+        for name in ("front.depth_node", "front_left.depth_node"):
+            view_status.add_log(Log(name=name, msg=name, level=20))
+    assert (left.value("scale"), only.value("scale")) == ("nominal", "set")
+    assert left.report()["diagnostics"].keys() == {"front/depth_node: right", "front/depth_node: left"}
+    assert [line["text"] for line in left.report()["log"]] == ["front.depth_node"]
+    left.forget_camera()
+    assert left.value("scale") is None
+    assert left.report()["diagnostics"].keys() == {"front/depth_node: right"}
+
+
+class Stamped:
+    """A message with a header and data."""
+
+    def __init__(self, nanoseconds: int, size: int = 0) -> None:
+        self.data = bytes(size)
         seconds, rest = divmod(nanoseconds, 10**9)
         self.header = type("Header", (), {"stamp": type("Stamp", (), {"sec": seconds, "nanosec": rest})})
 
 
 def test_messages_meet_by_stamp_and_old_ones_are_forgotten():
     sync = FrameSync()
-    sync.expected = ("image", "depth")
-    messages = {stamp: Stamped(stamp) for stamp in range(1, 60)}
+    messages = {stamp: Stamped(stamp) for stamp in range(1, 2 * MAX_WAITING)}
     assert sync.add("image", messages[1]) is None
     assert sync.add("depth", messages[2]) is None
     found = sync.add("depth", messages[1])
     assert found is not None
     assert found["image"] is found["depth"] is messages[1]
     assert sync.add("image", messages[2]) is not None  # the depth came first
-    for stamp in range(3, 50):
+    last = MAX_WAITING + 10
+    for stamp in range(3, last + 1):
         sync.add("image", messages[stamp])
-    assert sync.add("depth", messages[50 - MAX_WAITING - 1]) is None
-    assert sync.add("depth", messages[49]) is not None
+    assert sync.add("depth", messages[last - MAX_WAITING]) is None
+    assert sync.add("depth", messages[last]) is not None
+
+
+def test_images_wait_for_the_depth_of_a_slow_model():
+    """Two seconds at 30 Hz; but large images do not fill the memory."""
+    for size, waits in ((640 * 480 * 3, True), (MAX_BYTES // LEAST_WAITING, False)):
+        sync = FrameSync()
+        for stamp in range(60):
+            assert sync.add("image", Stamped(stamp, size)) is None
+        assert (sync.add("depth", Stamped(1, 1)) is not None) is waits
+        assert sync.add("depth", Stamped(59, 1)) is not None
 
 
 @pytest.mark.parametrize("model", ["inverse_affine", "depth_scale", "depth_affine"])

@@ -42,6 +42,12 @@ def test_codes_keep_inverse_depth_to_half_a_step(depths, special):
         assert code == (1 if value == np.inf else 0)
 
 
+def test_pixel_at_the_lens_leaves_the_others_exact():
+    codes, step = encode_depth(np.array([[1e-42, 1e-4, 5.0, 20.0]], np.float32))
+    assert np.isfinite(step)
+    np.testing.assert_allclose(1 / ((codes[0].astype(float) - 1) * step), [0.01, 0.01, 5.0, 20.0], rtol=0.02)
+
+
 def test_depth_without_known_pixel_is_all_unknown():
     codes, step = encode_depth(np.full((3, 4), np.nan, np.float32))
     assert not codes.any()

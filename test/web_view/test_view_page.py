@@ -86,6 +86,8 @@ def test_page_shows_points_measures_and_sets_the_scale(tmp_path):
             await page.evaluate("document.getElementById('true').value = '2.5'")
             await page.evaluate("document.getElementById('scaleForm').requestSubmit()")
             await page.wait_for("document.getElementById('answer').textContent == 'set scale.a = 2'")
+            # The shown distance has the old scale, so it cannot be used again.
+            await page.wait_for("document.getElementById('scaleForm').hidden")
             await page.evaluate(click("image", 10, 5))
             assert "no depth" in await page.evaluate("document.getElementById('distance').textContent")
             # A frozen page keeps its frame, and goes on afterwards.
@@ -100,6 +102,24 @@ def test_page_shows_points_measures_and_sets_the_scale(tmp_path):
             await page.screenshot(tmp_path / "page.png")
             assert page.errors == []
             assert asked == [{"shown": shown, "true": 2.5}]
+
+    try:
+        asyncio.run(asyncio.wait_for(look(), limit(120)))
+    finally:
+        server.stop()
+
+
+def test_page_works_with_its_token(tmp_path):
+    feed = Feed(lambda _: None)
+    server = ViewServer(feed, lambda: STATUS, {}, host="0.0.0.0", port=0)
+    server.start()
+
+    async def look() -> None:
+        async with open_page(server.url.replace("0.0.0.0", "127.0.0.1"), tmp_path) as page:
+            await page.wait_for("window.viewState && viewState.connected")
+            feed.publish(scene(4.0))
+            await page.wait_for("viewState.frames > 0")
+            assert page.errors == []
 
     try:
         asyncio.run(asyncio.wait_for(look(), limit(120)))

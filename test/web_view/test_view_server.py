@@ -65,10 +65,12 @@ def test_other_machines_need_the_token():
     with serving("0.0.0.0") as server:
         base = f"http://127.0.0.1:{server.port}"
         assert len(server.token) > 20
-        for address in ("/", "/view.js", "/stream", "/?token=wrong"):
+        for address in ("/", "/stream", "/?token=wrong", "/?token=%C3%A9%ED%A0%80"):
             status, text = run(get(base + address))
             assert status == 403
             assert "token" in text
+        status, _ = run(get(f"{base}/actions/echo", "post", data="{}"))
+        assert status == 403
         assert run(get(f"{base}/?token={server.token}"))[0] == 200
         assert server.url.endswith(f"/?token={server.token}")
 
@@ -100,6 +102,16 @@ def test_actions_answer_in_words():
 def test_taken_port_is_an_error_at_start():
     with serving() as server, pytest.raises(OSError, match="address already in use"), serving(port=server.port):
         pass
+
+
+def test_failed_start_leaves_nothing_to_stop():
+    """`stop` after a failed start must not hide why it failed."""
+    with serving() as first:
+        for _ in range(20):
+            server = ViewServer(Feed(lambda _: None), dict, {}, port=first.port)
+            with pytest.raises(OSError, match="address already in use"):
+                server.start()
+            server.stop()
 
 
 async def receive_frame(socket) -> tuple[bytes, list[dict]]:

@@ -1,4 +1,4 @@
-"""Collects the messages of one stamp: image, depth, camera_info and, if it is published, sigma."""
+"""Collects the messages of one stamp: image, depth and, if it is published, sigma."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections import OrderedDict
 from collections.abc import Collection
 from typing import Any
 
-MAX_WAITING = 8
-"""Stamps that wait for the rest of their messages. Images whose depth is never computed are among them."""
+LEAST_WAITING, MAX_WAITING = 8, 300
+"""Stamps that wait for the rest of their messages, at least and at most. A slow model takes seconds for an image."""
+MAX_BYTES = 1 << 27
+"""Of the messages that wait, beyond `LEAST_WAITING`."""
 
 
 class FrameSync:
@@ -15,7 +17,7 @@ class FrameSync:
 
     def __init__(self) -> None:
         self._waiting: OrderedDict[int, dict[str, Any]] = OrderedDict()
-        self.expected: Collection[str] = ()
+        self.expected: Collection[str] = ("image", "depth")
 
     def add(self, name: str, message: Any) -> dict[str, Any] | None:
         """Add a message; return all messages of its stamp, by name, if this was the last one that is expected.
@@ -24,18 +26,22 @@ class FrameSync:
 
         Args:
             name: of the message's topic.
-            message: any message with a header.
+            message: any message with a header and data.
         """
         stamp = stamp_of(message)
         messages = self._waiting.setdefault(stamp, {})
         messages[name] = message
         if not set(self.expected) <= messages.keys():
-            while len(self._waiting) > MAX_WAITING:
+            while len(self._waiting) > LEAST_WAITING and self._is_too_much():
                 self._waiting.popitem(last=False)
             return None
         for other in [other for other in self._waiting if other <= stamp]:
             del self._waiting[other]
         return messages
+
+    def _is_too_much(self) -> bool:
+        size = sum(len(message.data) for messages in self._waiting.values() for message in messages.values())
+        return len(self._waiting) > MAX_WAITING or size > MAX_BYTES
 
 
 def stamp_of(message: Any) -> int:

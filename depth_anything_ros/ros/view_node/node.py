@@ -43,6 +43,9 @@ SERVICE_SECONDS = 5.0
 """Maximum wait for the depth node's answer."""
 RECORDED_SECONDS = 5.0
 DEPTH_NODE = "depth_node"
+TRANSPORTS = ("raw", "compressed")
+FARTHEST = 1e6
+"""Meters: the longest distance that the page may ask for."""
 
 
 class ViewNode(Node):
@@ -53,6 +56,7 @@ class ViewNode(Node):
 
     Raises:
         OSError: the address is not available.
+        ValueError: a parameter is invalid.
     """
 
     def __init__(self, **node_options: Any) -> None:
@@ -62,13 +66,15 @@ class ViewNode(Node):
         camera = self._declare("camera", "", "name of the camera, if the depth node has several")
         folder = self._declare("record_folder", ".", "folder for the bags that the page records")
         transport = self._declare("image_transport", "raw", "raw, or compressed for IMAGE/compressed")
+        if transport not in TRANSPORTS:
+            raise ValueError(f"image_transport is {transport!r}, must be {' or '.join(TRANSPORTS)}")
         self._prefix = f"{camera}/" if camera else ""
         self._parameter_prefix = f"{camera}." if camera else ""
         self._compressed, self._folder = transport == "compressed", Path(folder).expanduser().absolute()
         self._is_recording = False
         self._decoder, self._sync, self._camera = ImageDecoder(), FrameSync(), None
         self._feed = Feed(lambda _: self._do_later(self._follow_viewers))
-        self._status = ViewStatus(self.get_namespace(), self.get_logger().name)
+        self._status = ViewStatus(self.get_namespace(), camera, self.get_logger().name)
         self._open: list[Any] = []
         self._recording: Recording | None = None
         self._tasks: deque[Callable[[], None]] = deque()
@@ -80,10 +86,11 @@ class ViewNode(Node):
         self._server = ViewServer(self._feed, self._status.report, actions, host, port)
         try:
             self._server.start()
-        except OSError as error:
+        except (OSError, OverflowError) as error:  # OverflowError: the port is above 65535
             self.destroy_node()
+            reason = getattr(error, "strerror", None) or error
             raise OSError(
-                f"the page cannot be served on {host}:{port}: {error.strerror}; choose another port (0: any free one)"
+                f"the page cannot be served on {host}:{port}: {reason}; choose another port (0: any free one)"
             ) from error
         self.get_logger().info(f"open {self._server.url} in a browser")
 
@@ -118,13 +125,10 @@ class ViewNode(Node):
         elif not self._feed.viewers:
             while self._open:
                 self.destroy_subscription(self._open.pop())
-            self._sync = FrameSync()
+            self._sync, self._camera = FrameSync(), None
 
     def _subscribe(self) -> None:
-        topics = self._topics()
-        for name, (topic, message_type) in topics.items():
-            if name == "sigma" and not self.count_publishers(topic):
-                continue  # a relative model without sensors has none
+        for name, (topic, message_type) in self._topics().items():
             self._open.append(
                 self.create_subscription(
                     message_type,
@@ -134,7 +138,6 @@ class ViewNode(Node):
                     event_callbacks=no_subscription_events(),
                 )
             )
-        self._sync.expected = ("image", "depth", "sigma") if len(self._open) == len(topics) else ("image", "depth")
 
     def _topics(self) -> dict[str, tuple[str, type]]:
         """Return the topics of a frame with their types, by name."""
@@ -147,6 +150,9 @@ class ViewNode(Node):
         if name == "info":
             self._camera = message
             return
+        if name == "depth":  # without sensors for the scale there is no sigma; another model may change that
+            has_sigma = self.count_publishers(self._topics()["sigma"][0])
+            self._sync.expected = ("image", "depth", "sigma") if has_sigma else ("image", "depth")
         messages = self._sync.add(name, message)
         if messages is None:
             return
@@ -179,6 +185,7 @@ class ViewNode(Node):
             raise ViewError(f"the scale is {state or 'not known yet'}: only a fixed or nominal scale can be changed")
         new_a, new_b = corrected_scale(model, float(a), float(b), true / shown)
         await self._call(request_of(self._parameter_prefix, new_a, new_b))
+        await self._in_executor(self._status.forget_camera)  # else the next change would start from the old scale
         self.get_logger().info(
             f"{shown:.3f} m on the page are {true:.3f} m: scale.a = {new_a:.6g}, scale.b = {new_b:.6g}"
         )
@@ -218,8 +225,8 @@ class ViewNode(Node):
         if find_spec("tf2_msgs") is not None:
             tf_message = importlib.import_module("tf2_msgs.msg").TFMessage
             topics |= {"/tf": tf_message, STATIC_TRANSFORMS: tf_message}
-        name = f"{self.get_namespace().strip('/').replace('/', '_')}_{datetime.now():%Y%m%d_%H%M%S}"
-        self._recording = Recording(self, topics, self._folder / name)
+        name = self.get_namespace().strip("/").replace("/", "_") or "view"
+        self._recording = Recording(self, topics, self._folder / f"{name}_{datetime.now():%Y%m%d_%H%M%S}")
 
     def _end_recording(self) -> tuple[Path, Mapping[str, int]]:
         recording, self._recording = self._recording, None
@@ -250,8 +257,8 @@ def pixels_of(message: Image) -> np.ndarray:
 
 def _positive(values: Mapping[str, Any], name: str) -> float:
     value = values.get(name)
-    if not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-        raise ViewError(f"{name} must be a distance in meters, above 0")
+    if not isinstance(value, (int, float)) or not 0 < value <= FARTHEST:
+        raise ViewError(f"{name} must be a distance in meters, above 0 and at most {FARTHEST:g}")
     return float(value)
 
 

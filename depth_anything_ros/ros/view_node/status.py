@@ -21,12 +21,14 @@ class ViewStatus:
 
     Args:
         namespace: of the nodes that are reported, "/" or "/camera".
+        camera: name of the camera whose scale is reported; "" if the depth node has only one.
         log_name: logger of this node, whose lines are left out.
     """
 
-    def __init__(self, namespace: str, log_name: str) -> None:
-        self._prefix = namespace.strip("/").replace("/", ".")
-        self._diagnostic_prefix = namespace.strip("/")
+    def __init__(self, namespace: str, camera: str, log_name: str) -> None:
+        self._diagnostic_prefix = f"{namespace.strip('/')}/".lstrip("/")
+        self._log_prefix = self._diagnostic_prefix.replace("/", ".")
+        self._camera_suffix = f": {camera or 'camera'}"
         self._log_name = log_name
         self._arrivals: deque[tuple[float, float]] = deque(maxlen=300)
         self._diagnostics: dict[str, dict[str, Any]] = {}
@@ -48,16 +50,21 @@ class ViewStatus:
 
     def add_log(self, message: Log) -> None:
         """Keep a log line of the nodes."""
-        if message.name.startswith(self._prefix) and message.name != self._log_name:
+        if message.name.startswith(self._log_prefix) and message.name != self._log_name:
             level = LEVELS.get(message.level, "info")
             self._log.append({"level": level, "text": message.msg, "time": message.stamp.sec})
 
     def value(self, key: str) -> str | None:
-        """Return a value of the diagnostics, from the first status that has it."""
-        for status in list(self._diagnostics.values()):
-            if key in status["values"]:
+        """Return a value of the camera's diagnostics; None if it is not known."""
+        for name, status in list(self._diagnostics.items()):
+            if name.endswith(self._camera_suffix) and key in status["values"]:
                 return status["values"][key]
         return None
+
+    def forget_camera(self) -> None:
+        """Forget the camera's diagnostics until the next ones arrive, because its scale has changed."""
+        for name in [name for name in self._diagnostics if name.endswith(self._camera_suffix)]:
+            del self._diagnostics[name]
 
     def report(self) -> Mapping[str, Any]:
         """Return the report as JSON values."""

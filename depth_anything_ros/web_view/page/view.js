@@ -1,8 +1,9 @@
 // The page of depth_anything_ros: receives color, 16-bit inverse depth and intrinsics, and computes the points here.
 // web_view/frames.py documents the messages.
+import * as three from './three.min.js';
+
 const token = new URLSearchParams(location.search).get('token');
 const query = token ? `?token=${encodeURIComponent(token)}` : '';
-const three = await import(`./three.min.js${query}`);
 
 const element = (id) => document.getElementById(id);
 const state = { frames: 0, points: 0, frozen: false, frame: null, picked: [], connected: false, error: '' };
@@ -302,15 +303,20 @@ async function act(name, values) {
     const response = await fetch(`actions/${name}${query}`, { method: 'POST', body: JSON.stringify(values) });
     answer.className = response.ok ? '' : 'bad';
     answer.textContent = (await response.json()).text;
+    return response.ok;
   } catch (error) {
     answer.className = 'bad';
     answer.textContent = `the server does not answer: ${error.message}`;
+    return false;
   }
 }
 
-element('scaleForm').addEventListener('submit', (event) => {
+element('scaleForm').addEventListener('submit', async (event) => {
   event.preventDefault();
-  act('scale', { shown: state.distance, true: Number(element('true').value) });
+  if (!await act('scale', { shown: state.distance, true: Number(element('true').value) })) return;
+  state.picked = []; // the distance that is shown has the old scale
+  if (state.frozen) freeze();
+  showPictures(state.frame);
 });
 
 // ---------------------------------------------------------------- buttons
@@ -387,11 +393,17 @@ function connect() {
   socket = new WebSocket(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/stream${query}`);
   socket.binaryType = 'arraybuffer';
   state.held = 0;
+  let newest = 0; // number of the frame that is shown
   socket.onopen = () => { state.connected = true; };
   socket.onmessage = async ({ data }) => {
     if (typeof data === 'string') { report(JSON.parse(data)); return; }
     if (!state.frozen) {
-      try { show(await decode(data)); } catch (error) { state.error = `a frame cannot be shown: ${error.message}`; element('notice').textContent = state.error; }
+      try {
+        const frame = await decode(data);
+        if (frame.number > newest) { newest = frame.number; show(frame); } // two may be decoded at once
+      } catch (error) {
+        element('notice').textContent = `a frame cannot be shown: ${error.message}`;
+      }
     }
     if (state.frozen) state.held++; else ready();
   };
