@@ -46,10 +46,8 @@ def found_models(folder: Path) -> list[str]:
     return [BUNDLED, *files, *(name for name, record in known_models().items() if state(record) == "cached")]
 
 
-def scores(
-    models: Sequence[Estimator], data: Path, limit: int, workers: int
-) -> tuple[dict[str, Evaluation], list[str]]:
-    """Return the evaluations by protocol, and what was left out."""
+def scores(models: Sequence[Estimator], data: Path, limit: int, workers: int) -> dict[str, Evaluation]:
+    """Return the evaluations by protocol."""
     sets = [name for name, declared in SCORED_SETS.items() if declared.is_present(data)]
     sequences = [source.name for source in SEQUENCES if (data / source.name).is_dir()]
     requests = [("full", sets), ("published", [name for name in CROPPED if name in sets])]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.system.extras import require
 
@@ -36,11 +37,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Serve the page until a signal arrives. Return the exit status."""
     require("rclpy", "sensor_msgs", "aiohttp")
+    from rclpy.exceptions import InvalidTopicNameException
     from rclpy.parameter import Parameter
+    from rclpy.validate_topic_name import validate_topic_name
 
     from depth_anything_ros.ros.process.runner import run_node
     from depth_anything_ros.ros.view_node.node import ViewNode
 
+    for option, name in (("--image", arguments.image), ("--camera", arguments.camera)):
+        try:
+            validate_topic_name(name or "image")
+        except InvalidTopicNameException as error:
+            raise CommandError(f"{option}: {' '.join(str(error).split())}", 2) from error
     values = {
         "host": arguments.host,
         "port": arguments.port,

@@ -69,11 +69,11 @@ def stated_depth(source: BagDepthSet, bag: Path, names: Iterable[str], rules: Se
     for name in names:
         try:
             frame, stated = source.read(bag, name), source.stated(bag, name)
-        except DataError:  # reported where models are scored
+            mask = rules.mask(rules.scored(frame))
+        except DataError:  # of the frame: reported where models are scored
             continue
         if stated is None or stated.depth.shape != frame.depth.shape:
             continue
-        mask = rules.mask(rules.scored(frame))
         known = mask & (stated.depth > 0) & np.isfinite(stated.depth) & (stated.sigma > 0) & np.isfinite(stated.sigma)
         if not known.any():
             continue

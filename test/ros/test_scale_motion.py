@@ -106,6 +106,26 @@ def test_scale_is_carried_while_the_sensor_is_away(graph, tmp_path: Path, by: st
     assert before < float(values["sigma"]) < 0.1  # the random walk of half a second alone gives 0.17
 
 
+def test_nothing_carries_the_correction_of_a_metric_model_for_longer_than_it_is_held(graph, tmp_path: Path) -> None:
+    depth = slope()
+    model = write_constant_model(tmp_path / "model.onnx", 1.3 * depth, "depth")
+    _, client = graph(model, (DEPTH,), scale__source=["point_cloud"], scale__odometry="images", scale__hold=0.5)
+    rig = Rig(client, {"scale/points": PointCloud2}, camera_info())
+
+    def states(sent: dict[str, PointCloud2], step: float) -> tuple[str, str]:
+        image = rig.shoot(sent, step=step, picture=picture(0.0))
+        client.wait_for(DEPTH, image)
+        client.spin_until(lambda: rig.scales[-1].header.stamp == image.header.stamp, "its scale")
+        return rig.values()["state"], rig.values()["carried"]
+
+    client.spin_until(lambda: states({"scale/points": cloud()}, 0.1)[0] == "measured", "the measurement")
+    assert states({}, 0.3) == ("held", "true")
+    assert states({}, 0.3)[0] == "metric"
+    held = float(rig.values()["a"])
+    assert states({}, 5.0) == ("metric", "false")
+    assert held < float(rig.values()["a"]) < 1
+
+
 def test_motion_without_odometry_names_the_fix(graph, tmp_path: Path) -> None:
     model = write_constant_model(tmp_path / "model.onnx", relative(slope()))
     with pytest.raises(ValueError, match=r"scale\.odometry is images: set it to topic"):

@@ -217,7 +217,11 @@ def test_taken_port_ends_the_node_with_the_fix(graph, view, tmp_path):
 
 @pytest.mark.parametrize(
     ("parameters", "problem"),
-    [({"port": 65536}, "choose another port"), ({"image_transport": "theora"}, "must be raw or compressed")],
+    [
+        ({"port": 65536}, "choose another port"),
+        ({"host": "192.0.2.1"}, "give an address of this machine as host"),
+        ({"image_transport": "theora"}, "must be raw or compressed"),
+    ],
 )
 def test_invalid_parameter_ends_the_node_with_the_fix(graph, view, tmp_path, parameters, problem):
     _, client = graph(write_red_model(tmp_path / "red.onnx", (HEIGHT, WIDTH)), ())

@@ -65,12 +65,15 @@ def test_frames_that_are_few_or_far_apart_tell_nothing(count: int, period: float
 def test_error_of_a_held_scale_grows_at_the_rate_of_the_record() -> None:
     known: References = fits_of(0.0, 0, 1)[0].known
     output = fits_of(0.0, 0, 1)[0].frame.values
-    sigmas = []
+    sigmas, shifts = [], []
     for rate in (None, 0.05, 0.25):
         tracked = ScaleTracker(INVERSE, Prior(), rate)
         tracked.measure(output, known)
         state = tracked.predict(1.0)
         assert state is not None
         sigmas.append(state.covariance[0, 0] ** 0.5)
+        shifts.append(state.covariance[1, 1] ** 0.5)
     assert sigmas[0] == sigmas[2]
     assert sigmas[1] < 0.5 * sigmas[2]
+    assert shifts[0] == shifts[2]
+    assert shifts[1] < 0.8 * shifts[2]

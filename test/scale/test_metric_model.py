@@ -106,6 +106,15 @@ def test_meters_return_to_the_model_s_without_a_step() -> None:
     assert sigma[-1] == pytest.approx(METRIC_SIGMA, rel=0.02)
 
 
+def test_error_that_references_share_fades_with_them() -> None:
+    tracked = ScaleTracker(METRIC, PRIOR)
+    output, depth = network_and_depth(0)
+    tracked.measure(output, replace(observe(depth, 100, 0), common_sigma=0.2))
+    assert log_a_and_sigma(tracked)[1] > 0.19
+    tracked.predict(1000.0)
+    assert log_a_and_sigma(tracked)[1] == pytest.approx(METRIC_SIGMA, rel=0.02)
+
+
 def test_surprising_measurement_is_used_once_it_is_confirmed() -> None:
     """A model that is wrong by a factor of 3 in this place: more than three of its standard deviations."""
     tracked = ScaleTracker(METRIC, PRIOR)

@@ -173,6 +173,26 @@ def test_frame_is_encoded_once_for_all_and_not_for_nobody(monkeypatch):
     assert feed.viewers == 0
 
 
+def test_next_browser_does_not_see_an_old_frame():
+    feed = Feed(lambda _: None)
+
+    async def watch(server: ViewServer) -> int:
+        async with aiohttp.ClientSession() as session:
+            async with session.ws_connect(server.url + "stream") as socket:
+                wait_until(lambda: feed.viewers, "the first viewer")
+                feed.publish(frame(1))
+                await receive_frame(socket)
+            wait_until(lambda: not feed.viewers, "the end of the first viewer")
+            async with session.ws_connect(server.url + "stream") as socket:
+                report = await socket.receive()  # the server now waits for a frame
+                assert report.type == aiohttp.WSMsgType.TEXT
+                feed.publish(frame(2))
+                return decode_view((await receive_frame(socket))[0]).header["stamp"]
+
+    with serving(feed=feed) as server:
+        assert run(watch(server)) == 2
+
+
 def test_browser_that_stops_reading_holds_nobody_up():
     feed = Feed(lambda _: None)
 

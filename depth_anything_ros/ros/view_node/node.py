@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib
+import socket
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -89,9 +91,9 @@ class ViewNode(Node):
         except (OSError, OverflowError) as error:  # OverflowError: the port is above 65535
             self.destroy_node()
             reason = getattr(error, "strerror", None) or error
-            raise OSError(
-                f"the page cannot be served on {host}:{port}: {reason}; choose another port (0: any free one)"
-            ) from error
+            is_host = isinstance(error, socket.gaierror) or getattr(error, "errno", None) == errno.EADDRNOTAVAIL
+            fix = "give an address of this machine as host" if is_host else "choose another port (0: any free one)"
+            raise OSError(f"the page cannot be served on {host}:{port}: {reason}; {fix}") from error
         self.get_logger().info(f"open {self._server.url} in a browser")
 
     @property
