@@ -147,8 +147,8 @@ def _rates(measured: Measured) -> str:
     return (
         "The rate is that of 640×480 images, from image to map, on the fastest backend and precision that passes the\n"
         f"gate, in the fastest of {ROUNDS} rounds: {_machine()}, {date.today().isoformat()}.\n"
-        f"Other work gave the machine a load of {_load(measured)}, so the times are upper limits. Scores are for fp32.\n\n"
-        + table(head, rows)
+        f"Other work gave the machine a load of {_load(measured)}, so the times are upper limits. Scores are for "
+        "fp32.\n\n" + table(head, rows)
     )
 
 
