@@ -24,6 +24,17 @@ class Palette:
         self.scene = scene
         self.rng = rng
         self.pictures = pictures
+        self.textures = 0 if scene.meshes is None else len(scene.meshes.textures)
+
+    def shown(self) -> int:
+        """Draw a picture of the atlas: one that is drawn, or, as often where the scene has a pack, a mesh's texture."""
+        if self.textures and self.rng.random() < 0.5:
+            return self.pictures + self.rng.randrange(self.textures)
+        return self.rng.randrange(self.pictures)
+
+    def is_photographed(self, share: float) -> bool:
+        """Return whether a large surface shows a texture of the pack, for a share of them; never without a pack."""
+        return self.textures > 0 and self.rng.random() < share
 
     def mesh(self, mesh: Mesh) -> int:
         """Add a mesh's materials, most often as they are; return the index of the first."""
@@ -115,6 +126,8 @@ class Palette:
 
     def wall(self) -> int:
         """Add the surface of a room's wall: most often paint, or paper, wood, brick, tiles."""
+        if self.is_photographed(0.12):
+            return self.picture_repeated(self.rng.uniform(0.4, 3.0))
         rng, kind = self.rng, self.rng.random()
         base = self.color(0.35, 0.45, 0.97)
         if kind < 0.55:
@@ -170,6 +183,8 @@ class Palette:
 
     def floor(self) -> int:
         """Add the surface of a room's floor."""
+        if self.is_photographed(0.25):
+            return self.picture_repeated(self.rng.uniform(0.4, 2.5))
         rng, kind = self.rng, self.rng.random()
         if kind < 0.4:
             return self.wood(planked=True)
@@ -184,6 +199,8 @@ class Palette:
 
     def fabric(self) -> int:
         """Add cloth or carpet."""
+        if self.is_photographed(0.3):
+            return self.picture_repeated(self.rng.uniform(0.1, 1.0))
         rng, kind = self.rng, self.rng.random()
         base = self.color(0.7, 0.1, 0.9)
         if kind < 0.35:
@@ -234,7 +251,7 @@ class Palette:
             textures.PICTURE,
             (tint, tint * rng.uniform(0.85, 1.0), tint * rng.uniform(0.75, 1.0)),
             scale=0.0,
-            photograph=rng.randrange(self.pictures),
+            photograph=self.shown(),
             left=left,
             bottom=bottom,
             right=left + part,
@@ -244,7 +261,7 @@ class Palette:
 
     def picture_repeated(self, size: float) -> int:
         """Add a picture that repeats every ``size`` meters, as on wallpaper or cloth."""
-        return self.add(textures.PICTURE, (0.8, 0.8, 0.8), scale=size, photograph=self.rng.randrange(self.pictures))
+        return self.add(textures.PICTURE, (0.8, 0.8, 0.8), scale=size, photograph=self.shown())
 
     def writing(self) -> int:
         """Add paper with lines of words."""

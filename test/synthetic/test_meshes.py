@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import random
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from depth_anything_ros.synthetic import pictures, textures, tracing
 from depth_anything_ros.synthetic.appearance import Material
 from depth_anything_ros.synthetic.hierarchy import build_hierarchy
 from depth_anything_ros.synthetic.mesh_pack import CATALOG, CREDITS, MeshPackError, open_pack
+from depth_anything_ros.synthetic.palette import Palette
 from depth_anything_ros.synthetic.render import render
 from depth_anything_ros.synthetic.scene import Scene, View
 from depth_anything_ros.synthetic.scene_images import RenderedScenes
@@ -170,3 +172,18 @@ def test_source_without_catalog_and_folder_without_pack_are_named(tmp_path):
     write_catalog(tmp_path / "g.sh3f", [entry(1, "sofa")])
     with pytest.raises(CommandError, match="holds other files"):
         make_pack(tmp_path / "g.sh3f", "--output", tmp_path)
+
+
+def test_surfaces_show_textures_of_pack(pack):
+    drawn = 40
+    with_pack, without = (Palette(Scene(meshes=meshes), random.Random(1), drawn) for meshes in (pack, None))
+    for palette in (with_pack, without):
+        for _ in range(60):
+            palette.floor()
+            palette.wall()
+            palette.picture()
+    first, last = drawn, drawn + len(pack.textures)
+    shown = [[m.photograph for m in palette.scene.materials] for palette in (with_pack, without)]
+    assert any(first <= photograph < last for photograph in shown[0])
+    assert max(shown[0]) < last
+    assert max(shown[1]) < first
