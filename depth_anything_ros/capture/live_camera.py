@@ -16,6 +16,8 @@ STREAM_TIMEOUT_MILLISECONDS = 5000
 """Longest time to open a network stream or to read a frame before the camera counts as lost."""
 RATE_TOLERANCE = 0.05
 """Fraction by which a driver's rate may fall short of the requested one: 29.97 counts as 30."""
+MOST_HERTZ = 1000.0
+"""Rates above are a stream's time base, not its rate."""
 DEVICES = Path("/dev")
 WITHOUT_CAMERA = "or give a video or a picture as source; `depth_anything_ros demo` needs no camera"
 
@@ -78,6 +80,7 @@ class LiveCamera:
     Attributes:
         name: the source as logs may show it.
         mode: the mode that a webcam's driver has set, as text; "" for a stream.
+        stated_rate: frames per second that the driver or the stream states; 0 if it states none.
 
     Raises:
         SourceError: the camera cannot be opened.
@@ -94,7 +97,7 @@ class LiveCamera:
         pixel_format: str = "auto",
     ) -> None:
         self.name = without_password(source)
-        self.mode = ""
+        self.mode, self.stated_rate = "", 0.0
         self._address = source
         self._device = video_device(source)
         self._warn = warn
@@ -113,6 +116,8 @@ class LiveCamera:
             else:
                 capture = self._open_device(self._device)
                 self._set_mode(capture)
+            rate = capture.get(cv2.CAP_PROP_FPS)
+        self.stated_rate = rate if 0 < rate <= MOST_HERTZ else 0.0
         self._capture = capture
 
     def _open_stream(self) -> cv2.VideoCapture:

@@ -11,6 +11,7 @@ COMMANDS = {
     "predict": "predict depth of images, folders and videos, as arrays, pictures and point clouds",
     "camera": "publish a live camera (or file) and its depth as ROS 2 topics, in one process",
     "view": "show the image, depth and cloud of a running depth node on a page for browsers",
+    "doctor": "check this machine: what is installed, which backend runs, cameras, middleware; and say how to fix it",
     "bag": "write what the depth node would publish for a recording, offline at full speed",
     "calibrate": "compare the sensors of a bag or of live topics with a model, and write the scale's parameters",
     "demo": "run camera and depth nodes over ROS 2 on sample images, and write pictures of the result",

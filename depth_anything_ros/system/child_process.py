@@ -1,4 +1,4 @@
-"""The end of child processes: with their parent, or within a time limit."""
+"""Child processes: their end with their parent or within a time limit, and their results."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import os
 import platform
 import signal
 import subprocess
+import sys
 from contextlib import suppress
+from typing import TextIO
 
 _PR_SET_PDEATHSIG = 1  # from Linux's prctl.h
 
@@ -31,6 +33,17 @@ def end_group(process: subprocess.Popen, seconds: float) -> None:
         process: started with ``start_new_session``.
         seconds: between SIGTERM and SIGKILL.
     """
+    try_to_end_group(process, seconds)
+    process.wait()
+
+
+def try_to_end_group(process: subprocess.Popen, seconds: float) -> None:
+    """Do what `end_group` does, but do not wait for a process that even SIGKILL does not end, as in a hanging driver.
+
+    Args:
+        process: started with ``start_new_session``.
+        seconds: between SIGTERM and SIGKILL, and after SIGKILL.
+    """
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)
@@ -38,4 +51,10 @@ def end_group(process: subprocess.Popen, seconds: float) -> None:
             break
         with suppress(subprocess.TimeoutExpired):
             process.wait(seconds)
-    process.wait()
+
+
+def take_output() -> TextIO:
+    """Return this process's standard output, for results alone: libraries' prints go to standard error now."""
+    results = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return results

@@ -42,6 +42,24 @@ EXTRAS = {
 """The extra that installs a package, by import name."""
 
 
+ENABLES = {
+    "ros": "the nodes, where no ROS 2 is installed",
+    "view": "the page for browsers: view, view:=true",
+    "demo": "demo",
+    "openvino": "faster inference on x86-64 processors",
+    "openvino-int8": "building int8 engines for OpenVINO",
+    "tensorrt": "TensorRT engines (TensorRT itself comes with JetPack or from NVIDIA)",
+    "hub": "fetching models by name",
+    "onnx": "export; int8 and fp16 engines of ONNX Runtime",
+    "torch": "export of weights; the backend torch",
+    "data": "data: datasets, shards and bags",
+    "train": "train, label, scenes, pipeline, ablate",
+    "meshes": "meshes: furniture for rendered scenes",
+    "ray": "label --ray",
+}
+"""What an extra is for, in the order of a user's needs; not `test`, which developers install."""
+
+
 INCLUDED = {"train": {"torch", "onnx", "data"}, "ray": {"train", "torch", "onnx", "data"}}
 """The extras that an extra includes."""
 
@@ -70,6 +88,16 @@ def import_problem(error: ImportError) -> str:
         return f"{error}; {advice(package)}"
     fix = advice(package) if package in EXTRAS else "install another one"
     return f"{error}; {package} is installed, but this release of it does not work here: {fix}"
+
+
+def missing_packages(extra: str) -> list[str]:
+    """Return the import names of an extra's packages that are not installed, with those of included extras.
+
+    Args:
+        extra: a key of `ENABLES`.
+    """
+    extras = {extra, *INCLUDED.get(extra, ())}
+    return [package for package, its in EXTRAS.items() if its in extras and not is_installed(package)]
 
 
 def require(*packages: str) -> None:

@@ -18,7 +18,7 @@ LAYERS = (
     ("scale",),
     ("processing", "web_view"),
     ("export", "evaluation", "synthetic", "ros", "demo"),
-    ("bench", "training"),
+    ("bench", "doctor", "training"),
     ("pseudo_labels", "api"),
     ("commands",),
 )

@@ -246,19 +246,45 @@ def other_users_advice(shared_memory: Path, user: int) -> list[Advice]:
     return [Advice(text)]
 
 
-def _users_at_work(shared_memory: Path) -> set[int]:
-    """Return the owners of the segments that a running process holds: it locks the file next to each segment."""
-    users = set()
-    for path in shared_memory.glob("fast*_el"):
-        if not re.fullmatch(r"fast(rtps|dds)_\w+_el", path.name):
+@dataclass(frozen=True)
+class Segment:
+    """A file in the shared memory with which processes exchange messages.
+
+    Attributes:
+        path: of the file.
+        size: bytes that it takes.
+        user: id of its owner.
+        in_use: whether a running process holds it; else its process ended without removing it.
+    """
+
+    path: Path
+    size: int
+    user: int
+    in_use: bool
+
+
+def segments_in(shared_memory: Path) -> list[Segment]:
+    """Return the segments of Fast DDS. A running process locks the file next to each segment.
+
+    Args:
+        shared_memory: the shared memory file system.
+    """
+    segments = []
+    for lock in sorted(shared_memory.glob("fast*_el")):
+        if not re.fullmatch(r"fast(rtps|dds)_\w+_el", lock.name):
             continue
+        path = lock.with_name(lock.name.removesuffix("_el"))
         try:
-            owner = path.stat().st_uid
-            if _is_locked(path):
-                users.add(owner)
+            size = path.stat().st_blocks * 512 if path.exists() else 0
+            segments.append(Segment(path, size, lock.stat().st_uid, _is_locked(lock)))
         except OSError:  # deleted in the meantime
             continue
-    return users
+    return segments
+
+
+def _users_at_work(shared_memory: Path) -> set[int]:
+    """Return the owners of the segments that a running process holds."""
+    return {segment.user for segment in segments_in(shared_memory) if segment.in_use}
 
 
 def _is_locked(path: Path) -> bool:

@@ -26,7 +26,7 @@ class BackendModule(NamedTuple):
     """A backend's implementation.
 
     Attributes:
-        module: has ``load(request) -> Backend``, and ``check(request)`` if it builds for minutes.
+        module: has ``load(request) -> Backend``, and ``check(request)`` if "auto" uses it.
         library: the Python module that it needs.
         precisions: that it offers, each followed by its fallback.
         usual: the first precision for "auto"; None if "auto" does not use the backend.
@@ -101,7 +101,7 @@ def load(request: LoadRequest) -> Backend:
 
 
 def check(request: LoadRequest) -> None:
-    """Check the device and the packages of a backend that ``builds_for_minutes``, without a build.
+    """Check the device and the packages of a backend that "auto" uses, without a build.
 
     Raises:
         UnavailableError: the backend cannot run on this machine.

@@ -80,20 +80,25 @@ class OpenVinoBackend:
         return core().compile_model(fixed(self._model, shape), self._device, self._settings).create_infer_request()
 
 
-def load(request: LoadRequest) -> OpenVinoBackend:
-    """Read a graph for the request's device. Raises `ModelError`, or `UnavailableError` if the device is missing."""
+def check(request: LoadRequest) -> None:
+    """Check the request's device and precision. Raises `UnavailableError` if OpenVINO has no such device here."""
     precision, device = request.choice.precision, DEVICES[request.device]
     available = core().available_devices
     if device not in {name.partition(".")[0] for name in available}:
         raise UnavailableError(f"OpenVINO finds no {device} here, only {', '.join(available)}")
-    has_bfloat16 = _has_bfloat16(device)
-    if precision == "bf16" and not has_bfloat16:
+    if precision == "bf16" and not _has_bfloat16(device):
         # Emulated bfloat16 was measured forty times as slow as fp32.
         raise UnavailablePrecisionError(
             f"this processor ({processor()}) has no bfloat16 arithmetic; request fp32, or no precision"
         )
+
+
+def load(request: LoadRequest) -> OpenVinoBackend:
+    """Read a graph for the request's device. Raises `ModelError`, or `UnavailableError` if the device is missing."""
+    check(request)
+    precision, device = request.choice.precision, DEVICES[request.device]
     # The layers of an INT8 engine that are not quantized use the fastest arithmetic available.
-    arithmetic = "bf16" if precision == "int8" and has_bfloat16 else ARITHMETIC[precision]
+    arithmetic = "bf16" if precision == "int8" and _has_bfloat16(device) else ARITHMETIC[precision]
     settings: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": arithmetic}
     if request.threads is not None and device == "CPU":
         settings["INFERENCE_NUM_THREADS"] = request.threads

@@ -82,6 +82,13 @@ class Engine:
         """Return the path of the engine's file ``name``."""
         return self.folder / name
 
+    def damage(self) -> str | None:
+        """Return why its files cannot be used, or None. A rejected engine has no files, and no damage. Hashes all."""
+        try:
+            return None if "rejected" in self.sidecar else _damage(self.folder, self.sidecar)
+        except (OSError, KeyError, TypeError, AttributeError) as error:
+            return f"it cannot be read ({type(error).__name__}: {error})"
+
     def pass_gate(self, verdict: str) -> None:
         """Store the verdict in the sidecar at the first pass."""
         if "gate" not in self.sidecar:
@@ -211,8 +218,11 @@ def _fault(folder: Path, key: EngineKey, sidecar: dict[str, Any]) -> str | None:
     differing = [name for name, value in _as_json(key).items() if sidecar["key"].get(name) != value]
     if differing:
         return f"it was built for another {', '.join(differing)}"
-    if "rejected" in sidecar:
-        return None
+    return None if "rejected" in sidecar else _damage(folder, sidecar)
+
+
+def _damage(folder: Path, sidecar: dict[str, Any]) -> str | None:
+    """Return why the files in a folder are not those of its sidecar, or None."""
     if not sidecar["files"]:
         return "it has no files"
     for name, sha256 in sidecar["files"].items():

@@ -1,0 +1,115 @@
+"""`depth_anything_ros doctor`: checks this machine, and says what to type for each thing that is wrong.
+
+Imports only the standard library, so that it also runs where packages are missing or broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+from pathlib import Path
+
+from depth_anything_ros.doctor.checks import CHECKS, Options
+from depth_anything_ros.doctor.processes import run_check
+from depth_anything_ros.doctor.report import report_json, section_text, summary, worst
+from depth_anything_ros.doctor.section import PROBLEM, Section
+from depth_anything_ros.system.atomic_file import atomic_write
+
+EPILOG = """\
+Nothing is installed, changed or measured for long. The check of messages sends a few large images between two processes
+over a topic of its own, in your ROS domain. Each check has a time limit. The exit status is 1 if a problem stops a part
+of the package from working, else 0.
+
+examples: depth_anything_ros doctor
+          depth_anything_ros doctor --cameras               # measures every camera's rate too
+          depth_anything_ros doctor --only messages ros
+          depth_anything_ros doctor --json report.json      # for a bug report"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = EPILOG
+    parser.set_defaults(compares_paths=False)
+    parser.add_argument(
+        "--only", nargs="+", choices=CHECKS, metavar="CHECK", help=f"run only these: {', '.join(CHECKS)}"
+    )
+    parser.add_argument(
+        "--cameras",
+        nargs="*",
+        metavar="SOURCE",
+        help="measure the rates of these cameras: numbers, devices or URLs (without any: every /dev/videoN)",
+    )
+    parser.add_argument("--model", default="tiny", help="model whose backend is predicted (default: %(default)s)")
+    parser.add_argument(
+        "--time-limit", type=_seconds, metavar="SECONDS", help="most seconds for each check (default: 30 to 120)"
+    )
+    parser.add_argument(
+        "--json",
+        nargs="?",
+        const="-",
+        metavar="FILE",
+        help="write the report as JSON into FILE, or to standard output instead of the text",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the checks, and print a section after each. Return 1 if there is a problem, else 0."""
+    options = Options(arguments.model, arguments.cameras is not None, arguments.cameras or ())
+    chosen = [name for name in CHECKS if not arguments.only or name in arguments.only]
+    progress, sections = _Progress(), []
+    for name in chosen:
+        section = run_check(name, options, arguments.time_limit, progress.show)
+        progress.clear()
+        sections.append(section)
+        if arguments.json != "-":
+            _print(section)
+    if arguments.json != "-":
+        print(summary(sections))
+    _write(arguments.json, json.dumps(report_json(sections), indent=2))
+    return int(worst(sections) == PROBLEM)
+
+
+def _print(section: Section) -> None:
+    colored = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    print(section_text(section, colored), flush=True)
+
+
+def _write(file: str | None, text: str) -> None:
+    if file == "-":
+        print(text)
+    elif file is not None:
+        atomic_write(Path(file), f"{text}\n".encode())
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return value
+
+
+class _Progress:
+    """One line on standard error for a check that takes long; rewritten in a terminal."""
+
+    def __init__(self) -> None:
+        self._rewrites, self._width = sys.stderr.isatty(), 0
+
+    def show(self, title: str, seconds: float, limit: float) -> None:
+        text = f"{title}: checking for {seconds:.0f} s, at most {limit:g} s"
+        print(
+            f"\r{text:<{self._width}}" if self._rewrites else text, end="" if self._rewrites else "\n", file=sys.stderr
+        )
+        sys.stderr.flush()
+        self._width = max(self._width, len(text))
+
+    def clear(self) -> None:
+        if self._rewrites and self._width:
+            print(f"\r{'':<{self._width}}\r", end="", file=sys.stderr, flush=True)
+            self._width = 0
