@@ -63,10 +63,9 @@ def _run(command: str | None, arguments: list[str]) -> int:
         parser.print_help(sys.stderr)
         print("\ndepth_anything_ros: error: no command; give one of these", file=sys.stderr)
         return 2
-    if getattr(parsed, "compares_paths", True):
-        from depth_anything_ros.commands.overwriting import refuse_overwriting  # imports OpenCV; --help needs none
+    from depth_anything_ros.commands.overwriting import refuse_overwriting
 
-        refuse_overwriting(parser, parsed)
+    refuse_overwriting(parser, parsed)
     with _download_log():
         return parsed.run(parsed) or 0
 

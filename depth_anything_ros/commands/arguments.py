@@ -2,6 +2,8 @@
 
 Each function is an argparse ``type``. It raises `argparse.ArgumentTypeError` for unparsable text, after which argparse
 shows the usage. For an invalid value it raises `CommandError`, whose message `Parser` prefixes with the option.
+
+Imports only the standard library, so that `doctor` also parses its options where packages are missing or hang.
 """
 
 from __future__ import annotations
@@ -13,10 +15,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TypeVar
 
-import cv2
-
 from depth_anything_ros.commands import CommandError
-from depth_anything_ros.runtime.backends import BACKENDS, PRECISIONS
 from depth_anything_ros.system.did_you_mean import did_you_mean
 
 MAX_PORT = 65535
@@ -86,11 +85,15 @@ def size(text: str) -> tuple[int, int]:
 
 def backend(text: str) -> str:
     """Parse a backend's name, or "auto"."""
+    from depth_anything_ros.runtime.backends import BACKENDS
+
     return _known(text, BACKENDS)
 
 
 def precision(text: str) -> str:
     """Parse a precision's name, or "auto"."""
+    from depth_anything_ros.runtime.backends import PRECISIONS
+
     return _known(text, PRECISIONS)
 
 
@@ -154,6 +157,8 @@ def output_file(text: str) -> Path:
 def output_picture(text: str) -> Path:
     """Parse the name of a picture: a writable file with an extension that OpenCV supports, or none for PNG."""
     named = output_file(text)
+    import cv2
+
     if not cv2.haveImageWriter(f"picture{named.suffix or '.png'}"):
         raise CommandError(f"{text}: unsupported picture format, give .png or .jpg")
     return named

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import sys
 from pathlib import Path
 
+from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.doctor.checks import CHECKS, Options
 from depth_anything_ros.doctor.processes import run_check
 from depth_anything_ros.doctor.report import report_json, section_text, summary, worst
 from depth_anything_ros.doctor.section import PROBLEM, Section
 from depth_anything_ros.system.atomic_file import atomic_write
 
+STANDARD_OUTPUT = Path("-")
 EPILOG = """\
 Nothing is installed, changed or measured for long. The check of messages sends a few large images between two processes
 over a topic of its own, in your ROS domain. Each check has a time limit. The exit status is 1 if a problem stops a part
@@ -33,24 +34,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EPILOG
-    parser.set_defaults(compares_paths=False)
     parser.add_argument(
         "--only", nargs="+", choices=CHECKS, metavar="CHECK", help=f"run only these: {', '.join(CHECKS)}"
     )
     parser.add_argument(
         "--cameras",
         nargs="*",
+        type=parse.source,
         metavar="SOURCE",
         help="measure the rates of these cameras: numbers, devices or URLs (without any: every /dev/videoN)",
     )
-    parser.add_argument("--model", default="tiny", help="model whose backend is predicted (default: %(default)s)")
     parser.add_argument(
-        "--time-limit", type=_seconds, metavar="SECONDS", help="most seconds for each check (default: 30 to 120)"
+        "--model", type=parse.model, default="tiny", help="model whose backend is predicted (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--time-limit", type=parse.positive, metavar="SECONDS", help="most seconds for each check (default: 30 to 120)"
     )
     parser.add_argument(
         "--json",
         nargs="?",
-        const="-",
+        const=STANDARD_OUTPUT,
+        type=parse.output_file,
         metavar="FILE",
         help="write the report as JSON into FILE, or to standard output instead of the text",
     )
@@ -65,34 +69,21 @@ def run(arguments: argparse.Namespace) -> int:
         section = run_check(name, options, arguments.time_limit, progress.show)
         progress.clear()
         sections.append(section)
-        if arguments.json != "-":
+        if arguments.json != STANDARD_OUTPUT:
             _print(section)
-    if arguments.json != "-":
+    report = json.dumps(report_json(sections), indent=2)
+    if arguments.json == STANDARD_OUTPUT:
+        print(report)
+    else:
         print(summary(sections))
-    _write(arguments.json, json.dumps(report_json(sections), indent=2))
+    if arguments.json not in (None, STANDARD_OUTPUT):
+        atomic_write(arguments.json, f"{report}\n".encode())
     return int(worst(sections) == PROBLEM)
 
 
 def _print(section: Section) -> None:
     colored = sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     print(section_text(section, colored), flush=True)
-
-
-def _write(file: str | None, text: str) -> None:
-    if file == "-":
-        print(text)
-    elif file is not None:
-        atomic_write(Path(file), f"{text}\n".encode())
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
-    return value
 
 
 class _Progress:

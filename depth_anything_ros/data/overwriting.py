@@ -6,9 +6,12 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from depth_anything_ros.data.image_set import ImageSet
 from depth_anything_ros.images.file_kinds import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+
+if TYPE_CHECKING:
+    from depth_anything_ros.data.image_set import ImageSet
 
 _REPORTS = (".json", ".md")
 _INPUT_REPORTS = ("manifest.json", "labels.json", "record.json", "config.json", "run.json", "ddad.json")

@@ -101,14 +101,15 @@ def exchange(section: Section, options: Options) -> None:
     section.facts["exchange"] = sent
     if section.facts["rmw"] is None:
         return
-    from depth_anything_ros.ros.process.large_messages import NoMeetingError, exchange
+    from depth_anything_ros.ros.process import large_messages
 
+    prefix = f"depth_anything_ros_doctor_{os.getpid()}_{secrets.token_hex(4)}"
     try:
-        for delivery in exchange(f"depth_anything_ros_doctor_{os.getpid()}_{secrets.token_hex(4)}"):
+        for delivery in large_messages.exchange(prefix, large_messages.TRIALS):
             values = asdict(delivery)
             sent.append({**values.pop("trial"), **values, "asked_rate": delivery.trial.rate})
             _judge(section, delivery)
-    except NoMeetingError as error:
+    except large_messages.NoMeetingError as error:
         section.problem(
             f"{error}: a firewall or ROS_AUTOMATIC_DISCOVERY_RANGE=OFF prevents it, or a network without multicast: "
             "export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST; sudo ip link set lo multicast on"

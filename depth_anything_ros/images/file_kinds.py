@@ -5,8 +5,6 @@ from __future__ import annotations
 from enum import Enum
 from pathlib import Path
 
-import cv2
-
 from depth_anything_ros.images.opencv_names import name_for_opencv
 
 IMAGE_SUFFIXES = frozenset(
@@ -101,7 +99,7 @@ def kind_of_path(path: Path) -> FileKind:
         return kind
     if path.is_file() and _has_reader(path):
         return FileKind.IMAGE
-    is_damaged = kind is FileKind.UNREAD_IMAGE and cv2.haveImageWriter(f"a{path.suffix}")  # OpenCV knows the kind
+    is_damaged = kind is FileKind.UNREAD_IMAGE and _has_writer(path.suffix)  # OpenCV knows the kind
     return FileKind.IMAGE if is_damaged else kind or FileKind.OTHER
 
 
@@ -120,8 +118,16 @@ def kind_of_named_file(path: Path) -> FileKind:
     return FileKind.VIDEO if name is not None and name.startswith(_VIDEO) else kind
 
 
+def _has_writer(suffix: str) -> bool:
+    import cv2  # not above: the command line imports this module for its suffixes, also where OpenCV is missing
+
+    return cv2.haveImageWriter(f"a{suffix}")
+
+
 def _has_reader(path: Path) -> bool:
     """Return whether OpenCV has a reader for a file. OpenCV takes any file with an MP4's beginning for AVIF."""
+    import cv2
+
     try:
         with name_for_opencv(path) as name:
             if not cv2.haveImageReader(name):

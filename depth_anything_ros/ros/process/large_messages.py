@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -101,7 +101,7 @@ TRIALS = tuple(Trial(size, reliable, 20, 20.0) for size in (1_000_000, 6_000_000
 """A camera's image of 640x480 and one of 1920x1080, as numbers of bytes."""
 
 
-def exchange(prefix: str, trials: tuple[Trial, ...] = TRIALS) -> Iterator[Delivery]:
+def exchange(prefix: str, trials: Sequence[Trial]) -> Iterator[Delivery]:
     """Start a sender, and yield what arrives of each trial. Call it after `use_fast_dds_profile`.
 
     Args:
