@@ -146,12 +146,13 @@ class Prediction:
             )
         return scale
 
+    def nearness(self) -> np.ndarray:
+        """Return ``values`` with nearer pixels larger, float32 (H, W): inverse depth for most models."""
+        return depth_to_nearness(self.values, self.record.scale_model) if self.record.predicts_depth else self.values
+
     def colored(self) -> np.ndarray:
         """Return the prediction in colors, RGB uint8 (H, W, 3): near is warm, far is cold, black is unknown."""
-        values = self.values
-        if self.record.predicts_depth:
-            values = depth_to_nearness(values, self.record.scale_model)
-        return colorize(values)
+        return colorize(self.nearness())
 
     def to_image(self) -> Image:
         """Return `colored` as a Pillow image. Raises `ImportError` if Pillow is not installed."""

@@ -7,7 +7,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from depth_anything_ros.api.estimator import Estimator
 from depth_anything_ros.api.scales import UNITS
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
+from depth_anything_ros.commands.depth_video import DepthVideos
 from depth_anything_ros.commands.image_inputs import add_input_range
 from depth_anything_ros.commands.metric_output import (
     CloudScale,
@@ -28,6 +29,8 @@ from depth_anything_ros.commands.metric_output import (
     parse_scale,
 )
 from depth_anything_ros.commands.prediction_folder import MADE, check_output
+from depth_anything_ros.commands.prediction_writer import PRODUCTS, PredictionWriter
+from depth_anything_ros.commands.remote_inputs import local_inputs
 from depth_anything_ros.images.folders import RESULTS
 from depth_anything_ros.images.frame_reader import FileImage, list_sources, read_frames
 from depth_anything_ros.runtime.errors import ModelError
@@ -35,7 +38,6 @@ from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.output_folder import claimed
 from depth_anything_ros.system.progress import track
 
-PRODUCTS = ("npy", "png", "ply")
 MAX_NAMES = 5
 """Maximum number of file names in one line; predict.json has all."""
 
@@ -44,8 +46,10 @@ For each image STEM (for each frame STEM_000000 of a video) the folder gets
   STEM.npy  float32 (height, width) of the image: inverse depth, larger is nearer, of unknown scale and shift;
             or, from a metric model, meters, NaN where unknown
   STEM.png  the same in colors: warm is near, cold is far, black is unknown
+  STEM.jpg  the image and its depth in colors, side by side
   STEM.ply  the colored point cloud in meters; needs a camera (--fov or --camera) and, unless the model is metric,
             a scale (--scale; the default is the model's nominal scale, which is plausible, not measured)
+  STEM.mp4  of each video: the image and its depth side by side, in steady colors
 and predict.json: the model's record, the results of each file, and the times.
 
 Folders are searched recursively. Hidden files and folders of earlier results are skipped, with a message. Files and
@@ -63,7 +67,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
-    parser.add_argument("inputs", nargs="+", type=parse.source, metavar="INPUT", help="images, videos, or folders")
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        type=parse.source,
+        metavar="INPUT",
+        help="images, videos or folders; a URL; a webcam (number or device) gives one frame",
+    )
     parser.add_argument(
         "--model", type=parse.model, default="tiny", metavar="M", help="name, .onnx file or folder (default: tiny)"
     )
@@ -74,6 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--save", nargs="+", choices=PRODUCTS, default=["npy", "png"], help="files to write (default: npy png)"
     )
+    parser.add_argument("--show", action="store_true", help="show each image and its depth in the terminal")
     parser.add_argument(
         "--every", type=parse.at_least(1), default=1, metavar="N", help="use every Nth frame of a video (default: 1)"
     )
@@ -107,8 +118,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict every readable input. Return 1 if an input failed, else 0."""
-    sources = list_sources(args.inputs, args.output)
-    check_output(args.output, args.inputs, sources, args.save)
+    with local_inputs(args.inputs) as (inputs, addresses):
+        return _run(args, inputs, addresses)
+
+
+def _run(args: argparse.Namespace, inputs: Sequence[str], addresses: Mapping[Path, str]) -> int:
+    """Predict files; ``addresses`` has those of downloaded ones."""
+    sources = list_sources(inputs, args.output)
+    check_output(args.output, inputs, sources, args.save)
     camera = camera_of(args)  # before the model is loaded
     estimator = Estimator(args.model, args.backend, precision=args.precision, record=args.record, threads=args.threads)
     print(estimator.provenance, file=sys.stderr)
@@ -117,12 +134,21 @@ def run(args: argparse.Namespace) -> int:
     results, failures = [], []
     with claimed(args.output, MADE) as folder:
         frames = read_frames(sources, args.every, args.input_range)
-        for frame in track(frames, "predicting", "frames", quiet=not sys.stderr.isatty()):
-            try:
-                results.append(_predict(frame, estimator, args.output, args.save, lens, cloud))
-            except _FrameError as error:
-                failures.append({"source": str(frame.source), "error": str(error), "images": max(1, frame.dropped)})
-                print(f"{frame.source}: {error}", file=sys.stderr)
+        videos = DepthVideos(args.output, args.every) if "mp4" in args.save else None
+        writer = PredictionWriter(args.output, args.save, cloud, videos, args.show)
+        try:
+            for frame in track(frames, "predicting", "frames", quiet=args.show or not sys.stderr.isatty()):
+                try:
+                    results.append({"source": _name_of(frame, addresses), **_predict(frame, estimator, lens, writer)})
+                except _FrameError as error:
+                    name = _name_of(frame, addresses)
+                    failures.append({"source": name, "error": str(error), "images": max(1, frame.dropped)})
+                    print(f"{name}: {error}", file=sys.stderr)
+            if videos is not None:
+                videos.close()
+        finally:
+            if videos is not None:
+                videos.discard()
         report = _report(estimator, lens, cloud, results, failures)
         text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
         for path in filter(None, (args.output / RESULTS, args.json)):
@@ -132,6 +158,10 @@ def run(args: argparse.Namespace) -> int:
     failed = sum(failure["images"] for failure in failures)
     print(f"{len(results)} done, {failed} failed; {args.output / RESULTS}")
     return 1 if failures else 0
+
+
+def _name_of(frame: FileImage, addresses: Mapping[Path, str]) -> str:
+    return addresses.get(frame.source, str(frame.source))
 
 
 def _report_pages(results: Iterable[Mapping[str, Any]]) -> None:
@@ -147,20 +177,13 @@ class _FrameError(RuntimeError):
     """One frame cannot be predicted, or its results cannot be made. Other frames can."""
 
 
-def _predict(
-    frame: FileImage,
-    estimator: Estimator,
-    folder: Path,
-    products: Iterable[str],
-    lens: Lens,
-    cloud: CloudScale | None,
-) -> dict[str, Any]:
+def _predict(frame: FileImage, estimator: Estimator, lens: Lens, writer: PredictionWriter) -> dict[str, Any]:
     """Predict one frame, write its products and return its entry in the report."""
     if frame.image is None:
         raise _FrameError(frame.error)
     start = time.perf_counter()
     try:
-        prediction = estimator(frame.image, camera=lens.camera if lens.corrects or cloud is not None else None)
+        prediction = estimator(frame.image, camera=lens.camera if lens.corrects or writer.cloud is not None else None)
     except (ModelError, ValueError) as error:
         raise _FrameError(str(error)) from error
     except (MemoryError, cv2.error) as error:
@@ -170,7 +193,6 @@ def _predict(
     seconds = time.perf_counter() - start
     height, width = prediction.shape
     entry: dict[str, Any] = {
-        "source": str(frame.source),
         "height": height,
         "width": width,
         "network_size": prediction.input_size,
@@ -180,18 +202,7 @@ def _predict(
         entry["pages"] = frame.pages
     if lens.corrects:
         entry["multiplied_for_the_lens_by"] = round(prediction.focal_gain, 6)
-    for product in PRODUCTS:
-        if product not in products:
-            continue
-        path = folder / f"{frame.stem}.{product}"
-        if product == "ply":
-            points = prediction.point_cloud(scale=cloud.scale, max_range=cloud.max_range)
-            points.save(path)
-            entry["points"] = len(points.positions)
-        else:
-            prediction.save(path)
-        entry[product] = path.name
-    return entry
+    return entry | writer.write(frame, prediction)
 
 
 def _report(

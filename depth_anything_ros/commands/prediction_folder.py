@@ -28,8 +28,9 @@ def check_output(output: Path, inputs: Sequence[str], sources: Iterable[Path], p
         FolderError: the folder holds something else.
     """
     sources, resolved = list(sources), output.resolve()
-    for path in sources if "png" in products else ():
-        if path.suffix.lower() == ".png" and resolved in (path.parent.resolve(), path.resolve().parent):
+    for path in sources:
+        is_replaced = path.suffix.lower().lstrip(".").replace("jpeg", "jpg") in products
+        if is_replaced and resolved in (path.parent.resolve(), path.resolve().parent):
             raise CommandError(f"--output {output} holds {path.name}, an input: {_OWN}")
     if not output.is_dir() or check_contents(output, MADE) is not None:
         return

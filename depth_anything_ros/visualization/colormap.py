@@ -37,7 +37,7 @@ def colorize(
     if inverse_depth.ndim != 2:
         raise ValueError(f"inverse_depth has shape {inverse_depth.shape}, must be (height, width)")
     if lower is None or upper is None:
-        robust = _robust_range(inverse_depth)
+        robust = robust_range(inverse_depth)
         lower = robust[0] if lower is None else lower
         upper = robust[1] if upper is None else upper
     gain = np.float32(255 / (upper - lower if upper > lower else 1.0))
@@ -81,8 +81,8 @@ def depth_to_nearness(depth: np.ndarray, scale_model: str, out: np.ndarray | Non
     return out
 
 
-def _robust_range(values: np.ndarray) -> tuple[float, float]:
-    """Return percentiles of the finite values, (0, 1) if there are none."""
+def robust_range(values: np.ndarray) -> tuple[float, float]:
+    """Return the 2nd and 98th percentile of the finite values of a map (H, W), (0, 1) if there are none."""
     step = max(1, int(np.sqrt(values.size / SAMPLES)))
     sample = values[::step, ::step]
     sample = sample[np.isfinite(sample)]
