@@ -31,6 +31,7 @@ TORCH = ["torch>=2.1", "safetensors>=0.4"]
 HUB = ["huggingface_hub>=0.20", "filelock", "tqdm"]
 DEMO = ["scikit-image>=0.19"]
 VIEW = ["aiohttp>=3.8"]
+COMPLETION = ["shtab>=1.6"]
 DATA = [
     *("h5py>=3.7", "webdataset>=0.2.86", "lmdb>=1.4", "OpenEXR>=3.3", "pillow>=9", "scipy"),
     *("rosbags>=0.10", "tqdm"),
@@ -50,6 +51,7 @@ TEST = [
     *HUB,
     *DEMO,
     *VIEW,
+    *COMPLETION,
 ]
 
 
@@ -139,6 +141,7 @@ setup(
         "hub": HUB,
         "demo": DEMO,
         "view": VIEW,
+        "completion": COMPLETION,
         "test": TEST,
     },
     entry_points={

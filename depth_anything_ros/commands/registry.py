@@ -28,17 +28,18 @@ COMMANDS = {
     "ablate": "train and score variants of a stage, and print a table next to the paper's",
     "pipeline": "run several of these commands in a row: teacher, labels, student, scores, export",
     "evaluate": "score models on RGB-D sets, next to baselines and other models",
+    "completion": "print what makes a shell complete the words of these commands",
 }
 
 
-def build_parser(command: str | None) -> Parser:
-    """Return the parser. Only the named sub-command's module is imported, so that `--help` stays fast."""
+def build_parser(*commands: str | None) -> Parser:
+    """Return the parser. Only the modules of the named sub-commands are imported, so that `--help` stays fast."""
     parser = Parser(prog="depth_anything_ros", description="Any camera as a depth sensor on ROS 2.")
     parser.add_argument("--version", action="version", version=__version__)
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name, summary in COMMANDS.items():
         subparser = subparsers.add_parser(name, help=summary, description=summary)
-        if name == command:
+        if name in commands:
             module = importlib.import_module(f"depth_anything_ros.commands.{name}")
             module.add_arguments(subparser)
             subparser.set_defaults(run=module.run)

@@ -16,6 +16,7 @@ EXTRAS = {
     "trimesh": "meshes",
     "skimage": "demo",
     "aiohttp": "view",
+    "shtab": "completion",
     "webdataset": "data",
     "h5py": "data",
     "lmdb": "data",
