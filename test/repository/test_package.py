@@ -16,6 +16,14 @@ import depth_anything_ros
 
 PACKAGE = "depth_anything_ros"
 NODES = {"camera_node", "depth_node", "camera_depth_nodes", "view_node"}
+ROS_MODULES = {
+    "ament_index_python": "ament_index_python",
+    "launch": "launch",
+    "launch_ros": "launch_ros",
+    "rclpy": "rclpy",
+    "tf2_ros": "tf2_ros_py",  # `tf2_ros` itself has only C++
+}
+"""The ROS packages that hold these modules; messages are in the package of their name."""
 INSTALLED_FOLDERS = ("config", "launch", "rviz")
 BUILD_INPUTS = ("CHANGELOG.rst", "LICENSE", "MANIFEST.in", "package.xml", "pyproject.toml", "setup.cfg", "setup.py")
 
@@ -108,6 +116,17 @@ def test_package_xml_is_valid(repository: Path) -> None:
     assert package.name == PACKAGE
     assert [str(license) for license in package.licenses] == ["Apache-2.0"]
     assert package.get_build_type() == "ament_python"
+
+
+def test_package_xml_names_every_ros_package_that_is_imported(repository: Path) -> None:
+    depends = set(re.findall(r"<exec_depend>(\w+)</exec_depend>", (repository / "package.xml").read_text()))
+    imported: set[str] = set()
+    for folder in (PACKAGE, "launch"):
+        for path in (repository / folder).rglob("*.py"):
+            imported |= set(re.findall(r"^\s*(?:from|import) (\w+)", path.read_text(encoding="utf-8"), re.MULTILINE))
+    named = {name for name in imported if name.endswith(("_msgs", "_srvs", "_interfaces")) or name in ROS_MODULES}
+    assert named >= {"rclpy", "sensor_msgs", "tf2_ros", "launch_ros"}
+    assert {ROS_MODULES.get(name, name) for name in named} - depends == set()
 
 
 def test_license_is_complete_apache_license(repository: Path) -> None:
