@@ -13,6 +13,7 @@ from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, D
 from depth_anything_ros.images.resizing import resize_map
 from depth_anything_ros.model.checkpoints import load_checkpoint
 from depth_anything_ros.model.key_layouts import to_hugging_face
+from depth_anything_ros.runtime.errors import UnavailableError
 from depth_anything_ros.runtime.preprocessing import Preprocessor
 from depth_anything_ros.zoo.encoders import ENCODERS, PATCH_SIZE, POSITION_GRID, EncoderConfiguration
 from depth_anything_ros.zoo.record import ModelRecord
@@ -27,6 +28,9 @@ class TransformersCandidate:
         size: (height, width) of the network's input, multiples of 14.
         threads: of PyTorch; default: its own choice.
 
+    Raises:
+        UnavailableError: transformers has no such network.
+
     Attributes:
         network: the module of transformers.
         runs: start and end of each run of the network, in seconds of `time.perf_counter`.
@@ -36,6 +40,8 @@ class TransformersCandidate:
         if threads is not None:
             torch.set_num_threads(threads)
         network = load_checkpoint(weights, record=record)
+        if network.configuration.skips:
+            raise UnavailableError(f"transformers has no network like {network.encoder}, with convolutional skips")
         self.network = empty_network(ENCODERS[network.encoder], network.version, network.max_depth)
         official = network.state_dict()
         self.network.load_state_dict(to_hugging_face(official, self.network.state_dict()), assign=True)

@@ -75,7 +75,7 @@ def encoder_of(configuration: dict[str, Any]) -> str | None:
     backbone = _backbone(configuration)
     width, depth, swiglu = (backbone.get(name, default) for name, default in _DINOV2_DEFAULTS.items())
     for name, encoder in ENCODERS.items():
-        if (encoder.dimension, encoder.depth, encoder.swiglu) == (width, depth, swiglu):
+        if (encoder.dimension, encoder.depth, encoder.swiglu, encoder.skips) == (width, depth, swiglu, None):
             return name
     return None
 

@@ -12,6 +12,7 @@ from depth_anything_ros.export.bundle import export_bundle
 from depth_anything_ros.export.onnx import export_onnx
 from depth_anything_ros.model.checkpoints import load_checkpoint, load_encoder, save_checkpoint
 from depth_anything_ros.model.depth_anything import DepthAnything
+from depth_anything_ros.runtime.errors import UnavailableError
 from depth_anything_ros.training.initial_network import start_network
 from depth_anything_ros.training.settings import NetworkSettings
 from depth_anything_ros.zoo.encoders import ENCODERS
@@ -104,3 +105,12 @@ def test_every_trainable_parameter_receives_a_gradient():
     without = {name for name, parameter in model.named_parameters() if parameter.grad is None}
     assert without == {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     assert sum(parameter.numel() for parameter in model.parameters()) < 5.3e6
+
+
+def test_transformers_is_no_candidate_for_it(network, tmp_path):
+    pytest.importorskip("transformers", reason="the other implementation: install the extra test")
+    from depth_anything_ros.bench.transformers_candidate import TransformersCandidate
+
+    save_checkpoint(network, RECORD, tmp_path / "mine.safetensors")
+    with pytest.raises(UnavailableError, match="no network like hybrid"):
+        TransformersCandidate(tmp_path / "mine.safetensors", RECORD, (70, 98))
