@@ -242,12 +242,7 @@ def guess_sources(index: dict[str, TopicIndex], image: str) -> dict[str, str]:
     chosen = {}
     for source, (_, kind) in SOURCES.items():
         topics = [
-            topic
-            for topic, one in index.items()
-            if one.kind == kind
-            and topic != image
-            and not is_own(topic, index)
-            and (kind != IMAGE or _is_depth(topic, one))
+            topic for topic, one in index.items() if one.kind == kind and topic != image and _is_reference(topic, index)
         ]
         if topics:
             chosen[source] = max(topics, key=lambda topic: ("aligned" in topic, index[topic].count, topic))
@@ -267,12 +262,7 @@ def guess_truth(name: str, index: dict[str, TopicIndex], image: str) -> str:
     """
     kinds = IMAGE, SOURCES["point_cloud"][1]
     topics = [
-        topic
-        for topic, one in index.items()
-        if one.kind in kinds
-        and topic != image
-        and not is_own(topic, index)
-        and (one.kind != IMAGE or _is_depth(topic, one))
+        topic for topic, one in index.items() if one.kind in kinds and topic != image and _is_reference(topic, index)
     ]
     aligned = [topic for topic in topics if "aligned" in topic]
     candidates = aligned if len(aligned) == 1 else topics

@@ -248,7 +248,7 @@ def depth_uncertainty(kind: ScaleKind, fits: Sequence[FrameFit]) -> float:
         values = one.frame.values[np.isfinite(one.frame.values)]
         gradient = log_depth_gradient(kind, np.quantile(values, _QUANTILES), one.result.log_a, one.result.b)
         variance = np.einsum("in,ij,jn->n", gradient, one.result.covariance, gradient)
-        shift = one.known.shift_sigma * float(np.median(one.known.depth)) if kind.sign < 0 else 0.0
+        shift = one.known.shift_sigma * float(np.median(one.known.depth))
         shared = math.hypot(one.result.common_sigma, one.known.pose_sigma, shift)
         sigmas.append(math.sqrt(float(np.median(variance)) + shared**2 + one.result.spread**2))
     return float(np.median(sigmas))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,12 @@ from calibration_bags import (
 
 from depth_anything_ros.api import evaluate as api
 from depth_anything_ros.cli import main
+from depth_anything_ros.data.bag_topics import TopicIndex
+from depth_anything_ros.data.own_topics import stated_topics
 from depth_anything_ros.evaluation.bag_recording import BagTruth, projected
 from depth_anything_ros.evaluation.bag_set import BagDepthSet
+from depth_anything_ros.evaluation.protocol_files import find_protocol
+from depth_anything_ros.evaluation.stated_sigma import stated_depth
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.transform import Transform
 
@@ -187,9 +192,24 @@ def test_depth_of_bag_with_sigma_is_checked_against_the_truth(tmp_path: Path, ca
     assert stated["honesty"]["within_one"] > 0.9
     assert f"out: {stated['text']}" in capsys.readouterr().out
     assert "normalized error" in page.read_text()
+    source, far = BagDepthSet(truth=BagTruth(depth=ALIGNED)), replace(find_protocol("full").rules("bag"), min_depth=1e4)
+    assert stated_depth(source, tmp_path / "out", list(source.names(tmp_path / "out")), far) is None
     assert evaluate(tmp_path / "out", "--model", network, "--truth", LIDAR) == 0
     assert evaluate(tmp_path / "drive", "--model", network, "--json", scores, "--truth", LIDAR) == 0
     assert json.loads(scores.read_text())["sets"][0]["stated"] is None
+
+
+def test_stated_depth_is_that_of_the_camera() -> None:
+    """Of two cameras in a bag, each with depth and σ, only the scored one's belongs to the truth."""
+    index = {
+        f"/{side}/depth/{name}": TopicIndex("sensor_msgs/msg/Image", None, f"{side}_optical")
+        for side in ("left", "right")
+        for name in ("image_rect", "sigma")
+    }
+    assert stated_topics(index, "right_optical") == ("/right/depth/image_rect", "/right/depth/sigma")
+    assert stated_topics(index, "other") is None
+    del index["/right/depth/image_rect"]
+    assert stated_topics(index, "right_optical") is None
 
 
 def test_own_outputs_are_neither_picture_nor_truth(tmp_path: Path) -> None:

@@ -147,6 +147,20 @@ def test_browser_gets_the_depth_of_the_image_it_sees(graph, view, tmp_path):
     run(look())
 
 
+def test_named_camera_is_the_one_that_is_shown(graph, view, tmp_path):
+    _, client = graph(write_red_model(tmp_path / "red.onnx", (HEIGHT, WIDTH)), (), cameras=["left", "right"])
+    node = view(client, camera="right", image_transport="compressed")
+    names = "right/image/compressed", "right/depth/image_rect", "right/depth/camera_info"
+    topics = [client.resolve_topic_name(name) for name in names]
+
+    async def look() -> None:
+        async with aiohttp.ClientSession() as session, session.ws_connect(f"{node.url}stream"):
+            await wait_in_step(client, lambda: all(map(client.count_subscribers, topics)), "the subscriptions")
+            assert not client.count_subscribers(client.resolve_topic_name("left/depth/image_rect"))
+
+    run(look())
+
+
 def test_typed_distance_changes_the_nominal_scale(graph, view, tmp_path):
     depth_node, client = graph(write_red_model(tmp_path / "red.onnx", (HEIGHT, WIDTH), nominal_scale=(1.0, 0.1)), ())
     node = view(client)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -11,7 +12,14 @@ from scale_scenes import HEIGHT, WIDTH, A, B, blocks, observe, scene
 
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.transform import Transform
-from depth_anything_ros.scale.calibration import Frame, Measurement, fit_frames, fixed_pair, residuals_by_range
+from depth_anything_ros.scale.calibration import (
+    Frame,
+    Measurement,
+    depth_uncertainty,
+    fit_frames,
+    fixed_pair,
+    residuals_by_range,
+)
 from depth_anything_ros.scale.kinds import KINDS
 from depth_anything_ros.scale.references import References, references
 from depth_anything_ros.scale.source_report import disagreements, examine, most_reliable
@@ -51,6 +59,20 @@ def test_pair_of_steady_frames_is_exact_and_adequate() -> None:
     assert report.pair.depth_spread < 0.02
     assert report.allows_fixed_pair
     assert 0.15 < report.outliers < 0.35
+
+
+@pytest.mark.parametrize("name", ["inverse_affine", "metric"])
+def test_errors_that_all_references_share_are_in_the_uncertainty(name: str) -> None:
+    """Those of the baseline; and those of a rotation, which shifts all inverse depths, whatever the model predicts."""
+    kind, (frames, measurements) = KINDS[name], recording(3)
+    if name == "metric":
+        frames = [replace(one, values=1 / (A * one.values + B)) for one in frames]
+    fits, _ = fit_frames(kind, frames, measurements)
+    alone = depth_uncertainty(kind, fits)
+    depth = float(np.median([np.median(one.known.depth) for one in fits]))
+    for errors, expected in (({"pose_sigma": 0.2}, 0.2), ({"shift_sigma": 0.1}, 0.1 * depth)):
+        shared = [replace(one, known=replace(one.known, **errors)) for one in fits]
+        assert depth_uncertainty(kind, shared) == pytest.approx(math.hypot(alone, expected), rel=0.05)
 
 
 def test_pair_of_changing_scale_is_not_adequate() -> None:
