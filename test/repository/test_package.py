@@ -86,10 +86,11 @@ def colcon(workspace: Path, verb: str, *options: str) -> subprocess.CompletedPro
     )
 
 
-def test_four_versions_agree(repository: Path) -> None:
+def test_five_versions_agree(repository: Path) -> None:
     version = depth_anything_ros.__version__
     assert f"<version>{version}</version>" in (repository / "package.xml").read_text()
     assert f'version="{version}"' in (repository / "setup.py").read_text()
+    assert f"\nversion: {version}\n" in (repository / "CITATION.cff").read_text()
     newest = re.search(
         r"^(\d+\.\d+\.\d+) \(\d{4}-\d{2}-\d{2}\)$", (repository / "CHANGELOG.rst").read_text(), re.MULTILINE
     )
