@@ -141,7 +141,7 @@ def test_unused_and_unreadable_models_are_counted(tmp_path, capsys):
     write_catalog(tmp_path / "d.sh3f", [entry(1, "toy")], terms="Creative Commons Attribution-NonCommercial 4.0")
     assert make_pack(tmp_path, "--output", tmp_path / "pack") == 1
     printed = capsys.readouterr().out
-    assert "1 meshes: 1 furniture" in printed
+    assert "1 mesh: 1 furniture" in printed
     assert "left out 1: part of a building" in printed
     assert "left out 1: 9.0 m long" in printed
     assert "d.sh3f: its license is neither CC0 nor CC BY" in printed
