@@ -20,6 +20,7 @@ from depth_node_graph import (
     node_of_another_participant,  # noqa: F401 - the fixture `other_participant`
     private_context,  # noqa: F401 - the fixture `context`
 )
+from diagnostic_msgs.msg import DiagnosticArray
 from encoded_images import image_message
 from known_models import write_constant_model
 from rclpy.lifecycle import TransitionCallbackReturn
@@ -194,6 +195,9 @@ def test_incompatible_subscriber_warns_with_policy(graph, quick, other_participa
     topic = client.resolve_topic_name(DEPTH)
     line = client.wait_for_line(WARN, f"a subscriber of {topic} requests an incompatible durability")
     assert line.endswith(f"qos_overrides.{topic}.publisher.durability")
+    other_participant(client).create_subscription(DiagnosticArray, "/diagnostics", lambda _: None, latched)
+    line = client.wait_for_line(WARN, "a subscriber of /diagnostics requests an incompatible durability")
+    assert line.endswith("change it there")  # this topic has no overrides
 
 
 def test_executor_waits_for_no_unused_event(graph, quick):

@@ -48,15 +48,14 @@ def incompatible_subscribers(node: Node, publisher: Publisher) -> list[str]:
     for subscriber in node.get_subscriptions_info_by_topic(topic):
         compatibility, reason = qos_check_compatible(publisher.qos_profile, subscriber.qos_profile)
         if compatibility == QoSCompatibility.ERROR:
-            lines |= {_incompatible(topic, policy) for policy in _policies_in(reason)}
+            lines |= {_incompatible(node, topic, policy) for policy in _policies_in(reason)}
     return sorted(lines)
 
 
-def _incompatible(topic: str, policy: str) -> str:
-    return (
-        f"a subscriber of {topic} requests an incompatible {policy} and receives nothing: change it there, or "
-        f"set qos_overrides.{topic}.publisher.{policy}"
-    )
+def _incompatible(node: Node, topic: str, policy: str) -> str:
+    override = f"qos_overrides.{topic}.publisher.{policy}"  # /rosout and others have none
+    other = f", or set {override}" if node.has_parameter(override) else ""
+    return f"a subscriber of {topic} requests an incompatible {policy} and receives nothing: change it there{other}"
 
 
 def _policies_in(reason: str) -> list[str]:
