@@ -65,10 +65,9 @@ def run(arguments: argparse.Namespace) -> int:
     if not meshes:
         raise CommandError("; ".join(["no mesh could be used", *unread, *left_out]))
     write(output, meshes, pool.arrays())
-    roles = Counter(mesh.role for mesh in meshes)
-    print(
-        f"{len(meshes)} mesh{'es' if len(meshes) != 1 else ''}: {', '.join(f'{count} {role}' for role, count in roles.most_common())}: {output}"
-    )
+    roles = Counter(mesh.role for mesh in meshes).most_common()
+    counted = "1 mesh" if len(meshes) == 1 else f"{len(meshes)} meshes"
+    print(f"{counted}: {', '.join(f'{count} {role}' for role, count in roles)}: {output}")
     for reason, count in left_out.most_common():
         print(f"left out {count}: {reason}")
     for line in unread:
