@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not args.data.is_dir():
         parser.error(f"--data {args.data} is not a folder")
     models = found_models(args.models)
-    command = "python benchmarks/models.py --data SETS --models MODELS --output docs/models.md"
+    command = ".venv/bin/python benchmarks/models.py --data SETS --models MODELS --output docs/models.md"
     measured = Measured(command, REFERENCES)
     estimators = open_models(models, backend="onnxruntime", precision="fp32")
     for given, (name, estimator) in zip(models, estimators.items(), strict=True):

@@ -34,9 +34,10 @@ Which network should a robot use? This page is made by one command:
 {command}
 ```
 
-It scores every model that it finds on this machine: the bundled one, the ONNX files with a record, and what
-`models fetch` has fetched. Numbers in [Measured here](#measured-here) and [On recordings](#on-recordings) are ours;
-numbers in [Published](#published) are the authors', and nothing here has reproduced them.
+`make environment` installs what it needs. It scores every model that it finds on this machine: the bundled one, the
+ONNX files with a record, and what `models fetch` has fetched. Numbers in [Measured here](#measured-here) and
+[On recordings](#on-recordings) are ours; numbers in [Published](#published) are the authors', and nothing here has
+reproduced them.
 [evaluation.md](evaluation.md) defines every value.
 """
 

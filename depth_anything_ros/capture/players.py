@@ -81,7 +81,7 @@ class FilePlayer:
             self._has_warned = True
             self._warn(
                 f"playback at {self._rate:g} Hz is {MAX_LAG:g} s late and restarts its schedule: decoding and "
-                "publishing are too slow, or the machine was suspended; set a lower frame_rate"
+                "publishing are too slow, or the machine was suspended; set a lower frame_rate (command camera: --rate)"
             )
 
     @property

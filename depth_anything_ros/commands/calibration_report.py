@@ -70,8 +70,10 @@ def text_of(one: SourceReport, setup: Setup) -> str:
         lines.append(f"  {_what(setup):<18}{_pair_text(one, setup)}")
         lines.append(f"  {'spread over time':<18}{spread_text(one)}")
         lines.append(f"  {'drift':<18}{one.drift.text}")
-        fixed = "" if one.pair.error is None else f"; {one.pair.error:.3f} with it, on frames that it was not found on"
-        lines.append(f"  {'AbsRel':<18}{one.error:.3f} with a fit to each frame{fixed}")
+        error = f"{one.error:.3f} with a fit to each frame"
+        if one.pair.error is not None:
+            error += f"; {one.pair.error:.3f} with the fixed pair, on frames that it was not found on"
+        lines.append(f"  {'AbsRel':<18}{error}")
         lines.append(f"  {'depth uncertainty':<18}{100 * one.uncertainty:.0f} % (one standard deviation of a pixel)")
         lines.append(f"  {'outliers':<18}{100 * one.outliers:.0f} % of the references")
     lines.append(f"  {'clock':<18}{one.clock.text}")
@@ -127,7 +129,8 @@ def parameters_of(best: SourceReport, setup: Setup, file: Path) -> str:
             f"# Use: ros2 launch depth_anything_ros depth.launch.py {' '.join(_launch_arguments(best, setup, file))}"
         )
     if best.drift.rate is not None:
-        head.append("# To let the error of a held scale grow as it does here, set the parameter record to record.json.")
+        record_file = shlex.quote(f"record:={file.absolute().with_name('record.json')}")
+        head.append(f"# To let the error of a held scale grow as it does here, add {record_file}")
     lines = [*head, "/**:", "  ros__parameters:", "    scale:"]
     lines += [f"      {line}" for line in ([] if setup.is_fixed else _source_lines(best, setup))]
     lines += [f"      {line}" for line in _pair_lines(best, setup)]
@@ -170,7 +173,7 @@ def _pair_lines(best: SourceReport, setup: Setup) -> list[str]:
     mark = "" if setup.is_fixed else "# "
     lines = [f"# Fixed pair for the view of the recording. Spread over time: {spread_text(best)}."]
     if not setup.is_fixed:
-        lines.append("# To use it instead of the source, delete source and the marks before a and b.")
+        lines.append("# To use it instead of the source, delete the line source and the # before a and b.")
     lines.append(f"{mark}a: {_number(math.exp(best.pair.log_a))}")
     if setup.estimator.record.scale_model != "depth_scale":
         lines.append(f"{mark}b: {_number(best.pair.b)}")

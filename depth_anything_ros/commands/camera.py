@@ -53,6 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--view", action="store_true", help="show image, depth and cloud on a page for a browser")
     parser.add_argument(
+        "--view-host",
+        default="127.0.0.1",
+        metavar="HOST",
+        help="address of that page; 0.0.0.0: for other machines, with a token (default: %(default)s)",
+    )
+    parser.add_argument(
         "--view-port", type=parse.port, default=8080, metavar="PORT", help="of that page (default: %(default)s)"
     )
     parser.add_argument("--namespace", default="camera", help="namespace of both nodes (default: %(default)s)")
@@ -88,17 +94,21 @@ def run(arguments: argparse.Namespace) -> int:
         [*ros_arguments, *arguments.ros_args],
         {"namespace": arguments.namespace, "parameter_overrides": camera},
         {"namespace": arguments.namespace, "parameter_overrides": depth},
-        {"view_node": partial(_view_node, arguments.namespace, arguments.view_port)} if arguments.view else {},
+        {"view_node": partial(_view_node, arguments)} if arguments.view else {},
     )
 
 
-def _view_node(namespace: str, port: int) -> Node:
+def _view_node(arguments: argparse.Namespace) -> Node:
     from rclpy.parameter import Parameter
 
     from depth_anything_ros.ros.view_node.node import ViewNode
 
-    remapping = ["--ros-args", "-r", "image:=image_raw"]
-    return ViewNode(namespace=namespace, parameter_overrides=[Parameter("port", value=port)], cli_args=remapping)
+    values = {"host": arguments.view_host, "port": arguments.view_port}
+    return ViewNode(
+        namespace=arguments.namespace,
+        parameter_overrides=[Parameter(name, value=value) for name, value in values.items()],
+        cli_args=["--ros-args", "-r", "image:=image_raw"],
+    )
 
 
 def _text(value: object) -> str | None:

@@ -27,7 +27,7 @@ COMMANDS = {
     "label": "write a teacher's pseudo-labels for packed images, with one process, many, or a cluster",
     "ablate": "train and score variants of a stage, and print a table next to the paper's",
     "pipeline": "run several of these commands in a row: teacher, labels, student, scores, export",
-    "evaluate": "score models on RGB-D sets, next to baselines and other models",
+    "evaluate": "score models on RGB-D sets and recordings, next to baselines and other models",
     "completion": "print what makes a shell complete the words of these commands",
 }
 

@@ -50,10 +50,19 @@ def text_report(results: Sequence[SetResult], protocol: Protocol) -> str:
     parts.extend(_stated(results))
     parts.extend(_temporal(results))
     parts.extend(comparisons(results))
-    parts.extend(difference_in_words(*pair) for pair in model_pairs(results))
+    parts.extend(_differences(results))
     parts.extend(verdicts(results, protocol))
     parts.extend(filter(None, [robot_markdown(results)]))
     return "\n\n".join(parts)
+
+
+def _differences(results: Sequence[SetResult]) -> list[str]:
+    """Return a sentence on each pair of models, and one on the sets that these leave out."""
+    sentences = [difference_in_words(*pair) for pair in model_pairs(results)]
+    single = [result.title for result in results if result.frames == 1]
+    if sentences and single:
+        sentences.append(f"one image says nothing about how sure a difference is, so not counted: {', '.join(single)}")
+    return sentences
 
 
 def _stated(results: Sequence[SetResult]) -> list[str]:
@@ -111,7 +120,7 @@ def markdown_report(results: Sequence[SetResult], protocol: Protocol) -> str:
     sentences = [
         *_stated(results),
         *_temporal(results),
-        *(difference_in_words(*pair) for pair in model_pairs(results)),
+        *_differences(results),
         *verdicts(results, protocol),
     ]
     parts = [text, *published_markdown(results, protocol), "\n".join(f"- {line}" for line in sentences)]

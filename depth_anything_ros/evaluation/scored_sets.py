@@ -77,6 +77,8 @@ class EvaluationSet:
         """Return the frames under ``root``, in order. Raises `DataError` if there are none."""
         folder = self.folder(root)
         if not self.is_present(root):
+            if isinstance(self.source, BagDepthSet):
+                raise DataError(f"there is no bag {folder}")
             raise DataError(f"there is no {folder}: --data must be the folder that contains {self.name!r}")
         names = list(self.source.names(folder))
         if not names:

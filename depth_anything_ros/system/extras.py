@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 EXTRAS = {
     "onnx": "onnx",
@@ -108,6 +111,16 @@ def require(*packages: str) -> None:
         raise MissingPackagesError(f"needs {' and '.join(missing)}; {advice(*missing)}", name=missing[0])
 
 
+def environment_pip() -> str | None:
+    """Return the pip of the virtual environment that runs this, if typing `pip` runs another one or none."""
+    pip = Path(sys.prefix, "bin", "pip")
+    found = shutil.which("pip")
+    if sys.prefix == sys.base_prefix or not pip.is_file() or (found is not None and Path(found).samefile(pip)):
+        return None
+    folder = Path.cwd()
+    return str(pip.relative_to(folder) if pip.is_relative_to(folder) else pip)
+
+
 def advice(*packages: str) -> str:
     """Return how to install packages, to append to their names: "it comes with the extra data: pip install …"."""
     names = {package.partition(".")[0] for package in packages}
@@ -121,6 +134,8 @@ def advice(*packages: str) -> str:
         f"{verb} with the extra{plural} {' and '.join(extras)}: pip install '.[{listed}]' in the checkout "
         f"(in a workspace: pip install './src/depth_anything_ros[{listed}]')"
     )
+    if (pip := environment_pip()) is not None:
+        text += f"; pip of this environment: {pip}"
     if "ros" in extras:
         text += "; where ROS 2 is installed, source its setup.bash instead"
     return text

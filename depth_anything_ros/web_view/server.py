@@ -206,6 +206,14 @@ def _sender(path: Path) -> Callable[[web.Request], Awaitable[web.FileResponse]]:
     return send
 
 
+def is_any_address(host: str) -> bool:
+    """Return whether a host means every address of this machine, such as 0.0.0.0. No browser can open it elsewhere."""
+    try:
+        return ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
 def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True

@@ -167,7 +167,7 @@ def test_record_has_the_drift_of_the_scale(moving, network, tmp_path):
     assert replace(record, scale_rate=None) == Estimator(network).record
     best = result_in(moving)["most_reliable"]
     assert record.scale_rate == pytest.approx(result_in(moving)["sources"][best]["pair"]["rate"], rel=0.01)
-    assert "record.json" in (moving / "calibration.yaml").read_text()
+    assert f"add record:={moving / 'record.json'}\n" in (moving / "calibration.yaml").read_text()
 
 
 def test_parameters_load_in_the_node(moving, network, tmp_path):

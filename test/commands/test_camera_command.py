@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import cv2
 import numpy as np
@@ -92,6 +95,27 @@ def test_camera_command_without_loop_ends_with_file(picture: Path, model: Path) 
     _, errors = process.communicate(timeout=limit(30))
     assert process.returncode == 0, errors
     assert "the source has ended" in errors
+
+
+def test_page_for_other_machines_needs_the_token_of_the_terminal(picture: Path, model: Path) -> None:
+    pytest.importorskip("aiohttp", reason="the page needs the extra `view`")
+    process = start(
+        *("--source", picture, "--model", model, "--namespace", f"/{next(namespaces)}"),
+        *("--view", "--view-host", "0.0.0.0", "--view-port", "0"),
+    )
+    try:
+        line = next(line for line in process.stderr if "in a browser" in line)
+        assert "with this machine's name or address in place of 0.0.0.0" in line
+        address = re.search(r"http://0\.0\.0\.0:(\d+)/\?token=(\S+)", line)
+        base = f"http://127.0.0.1:{address[1]}/"
+        with urlopen(f"{base}?token={address[2]}", timeout=limit(10)) as answer:
+            assert answer.status == 200
+        with pytest.raises(HTTPError, match="403"):
+            urlopen(base, timeout=limit(10))
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=limit(20))
+    assert process.returncode == 0, errors
 
 
 def test_missing_camera_ends_before_model_load_with_advice(model: Path) -> None:

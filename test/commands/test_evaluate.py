@@ -171,6 +171,7 @@ def test_evaluate_user_errors_give_one_line(tmp_path, data, capsys):
         "--data", str(data), "--sets", "kitti"
     )
     assert "there is no set 'house'; sets that can be" in error_of("--data", str(data), "--sets", "house")
+    assert error_of(str(tmp_path / "x.mcap")).endswith(f": there is no bag {tmp_path / 'x.mcap'}")
     assert "--limit is -1, must be 0 or more" in error_of("--data", str(data), "--limit", "-1")
     absent = str(tmp_path / "absent.onnx")
     assert "absent.onnx" in error_of("--data", str(data), "--sets", "tum", "--model", absent)

@@ -68,6 +68,15 @@ def test_several_sets_have_equal_weight():
     assert difference_in_words(*pair).startswith("a beats b by 0.020 AbsRel in the mean over 2 sets (95 %: 0.020 to")
 
 
+def test_sets_of_one_image_are_named_as_not_compared():
+    several = result(row("a", np.full(9, 0.1)), row("b", np.full(9, 0.2)))
+    single = result(row("a", HARD[:1]), row("b", HARD[1:2]), name="single")
+    lines = text_report([several, single], FULL).splitlines()
+    assert any(line.startswith("a beats b by 0.100 AbsRel (") for line in lines)
+    assert "one image says nothing about how sure a difference is, so not counted: single" in lines
+    assert "so not counted" not in text_report([several, several], FULL)
+
+
 def test_higher_accuracy_is_better():
     rows = []
     for name, share in (("low", 0.5), ("high", 0.9)):

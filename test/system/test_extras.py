@@ -10,7 +10,7 @@ import pytest
 
 from depth_anything_ros.cli import main
 from depth_anything_ros.commands import evaluate as command
-from depth_anything_ros.system.extras import import_problem
+from depth_anything_ros.system.extras import advice, import_problem
 
 
 def problem_of(module: str, name: str = "") -> str:
@@ -23,6 +23,15 @@ def test_missing_package_is_named_with_its_extra(monkeypatch) -> None:
     monkeypatch.delitem(sys.modules, "rosbags.highlevel", raising=False)
     monkeypatch.setitem(sys.modules, "rosbags", None)
     assert "it comes with the extra data: pip install" in problem_of("rosbags.highlevel")
+
+
+@pytest.mark.skipif(sys.prefix == sys.base_prefix, reason="needs a virtual environment")
+@pytest.mark.parametrize(("path", "is_named"), [("", True), (f"{sys.prefix}/bin", False)])
+def test_pip_of_the_environment_is_named_unless_it_is_on_the_path(monkeypatch, path: str, is_named: bool) -> None:
+    monkeypatch.setenv("PATH", path)
+    monkeypatch.chdir(Path(sys.prefix).parent)
+    pip = Path(Path(sys.prefix).name, "bin", "pip")
+    assert advice("rosbags").endswith(f"; pip of this environment: {pip}") is is_named
 
 
 def test_installed_package_that_does_not_fit_is_not_called_missing() -> None:

@@ -181,7 +181,10 @@ class CameraNode(Node):
             f"assuming a horizontal field of view of {degrees:g} degrees, so lateral distances are only approximate"
         )
         if given is None:
-            self.get_logger().warning(f"no calibration given: {assumption}; set the parameter calibration", once=True)
+            self.get_logger().warning(
+                f"no calibration given: {assumption}; set the parameter calibration (command camera: --calibration)",
+                once=True,
+            )
         else:
             self.get_logger().warning(
                 f"images are {width}x{height}, but the calibration is for {given.width}x{given.height}, another "

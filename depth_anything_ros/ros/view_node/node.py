@@ -36,7 +36,7 @@ from depth_anything_ros.ros.view_node.status import ViewStatus
 from depth_anything_ros.system.extras import MissingPackagesError, require
 from depth_anything_ros.web_view.feed import Feed
 from depth_anything_ros.web_view.frames import ViewFrame
-from depth_anything_ros.web_view.server import ViewError, ViewServer
+from depth_anything_ros.web_view.server import ViewError, ViewServer, is_any_address
 
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 """Never slows a publisher; only the newest frame is of use."""
@@ -94,7 +94,8 @@ class ViewNode(Node):
             is_host = isinstance(error, socket.gaierror) or getattr(error, "errno", None) == errno.EADDRNOTAVAIL
             fix = "give an address of this machine as host" if is_host else "choose another port (0: any free one)"
             raise OSError(f"the page cannot be served on {host}:{port}: {reason}; {fix}") from error
-        self.get_logger().info(f"open {self._server.url} in a browser")
+        advice = f"; elsewhere with this machine's name or address in place of {host}" if is_any_address(host) else ""
+        self.get_logger().info(f"open {self._server.url} in a browser{advice}")
 
     @property
     def url(self) -> str:
