@@ -4,6 +4,7 @@
 # make train      makes the tiny model anew, resumes when interrupted; make train PRETRAINED=weights of a
 #                 larger encoder DATA=folder of sets to score on
 # make documents  writes the parameter file and its table anew from the declarations
+# make site       the documentation as a site, in build/site
 # make evaluate   scores of the bundled model and its baselines; make evaluate DATA=folder
 # make clean      removes what was built, except .venv (make distclean removes that too)
 #
@@ -43,7 +44,7 @@ SOURCES := setup.py setup.cfg package.xml pyproject.toml \
 INSTALL := rm -rf build/lib build/bdist.* && $(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint train evaluate documents environment clean distclean
+.PHONY: demo test lint train evaluate documents site environment clean distclean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/depth_anything_ros demo --output demo
@@ -67,11 +68,18 @@ evaluate: environment
 documents: environment
 	PYTHONPATH=. $(BIN)/python -m depth_anything_ros.ros.depth_node.parameter_documents
 
+site: $(VENV)/.installed-docs
+	PYTHONPATH=. $(BIN)/python -m mkdocs build --strict
+
 environment: $(VENV)/.installed-test
 
 $(VENV)/.installed-demo: $(SOURCES) | $(VENV)/constraints.txt
 	@echo "Installing into $(VENV): a minute or two"
 	@$(INSTALL) '.[$(DEMO_EXTRAS)]'
+	@touch $@
+
+$(VENV)/.installed-docs: setup.py | $(VENV)/constraints.txt
+	@$(INSTALL) '.[docs]'
 	@touch $@
 
 $(VENV)/.installed-test: $(SOURCES) constraints.txt | $(VENV)/constraints.txt

@@ -38,6 +38,7 @@ DATA = [
 ]
 # torch 2.5: FSDP2 and states that are whole whatever the strategy.
 TRAIN = ["torch>=2.5", *TORCH[1:], *ONNX, *DATA, "lightning-fabric>=2.5", "numba>=0.57", "pydantic>=2.5", "tensorboard"]
+DOCS = ["mkdocs>=1.6", "mkdocstrings[python]>=0.26"]
 MESHES = ["numba>=0.57", "trimesh>=4.4", "Pillow"]
 RAY = [*TRAIN, "ray[data]>=2.40"]
 TEST = [
@@ -53,6 +54,7 @@ TEST = [
     *HUB,
     *DEMO,
     *VIEW,
+    *DOCS,
     *COMPLETION,
 ]
 
@@ -143,6 +145,7 @@ setup(
         "hub": HUB,
         "demo": DEMO,
         "view": VIEW,
+        "docs": DOCS,
         "completion": COMPLETION,
         "test": TEST,
     },
