@@ -25,6 +25,11 @@ MUCH_STALE = 64 << 20
 """Bytes of dead processes' segments that are worth a note."""
 LEAST_SHARE = 0.9
 """Share of the messages that must arrive: the first can be sent before both ends are ready."""
+NO_DISCOVERY = (
+    "a firewall or ROS_AUTOMATIC_DISCOVERY_RANGE=OFF prevents it, or a network without multicast: "
+    "export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST; sudo ip link set lo multicast on"
+)
+NO_ROUTER = "Zenoh needs its router, in another terminal: ros2 run rmw_zenoh_cpp rmw_zenohd"
 SLOW = 0.1
 """Seconds of latency that are worth a note: three frames of a camera of 30 Hz."""
 
@@ -110,10 +115,7 @@ def exchange(section: Section, options: Options) -> None:
             sent.append({**values.pop("trial"), **values, "asked_rate": delivery.trial.rate})
             _judge(section, delivery)
     except large_messages.NoMeetingError as error:
-        section.problem(
-            f"{error}: a firewall or ROS_AUTOMATIC_DISCOVERY_RANGE=OFF prevents it, or a network without multicast: "
-            "export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST; sudo ip link set lo multicast on"
-        )
+        section.problem(f"{error}: {NO_ROUTER if section.facts['rmw'] == 'rmw_zenoh_cpp' else NO_DISCOVERY}")
 
 
 STEPS = (shared_memory, sockets, advice, exchange)

@@ -24,6 +24,7 @@ from statistics import median
 from typing import Any, TextIO
 
 import rclpy
+from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -111,7 +112,7 @@ def exchange(prefix: str, trials: Sequence[Trial]) -> Iterator[Delivery]:
     Raises:
         NoMeetingError: the two processes did not find each other, or the sender ended.
     """
-    context = rclpy.Context()
+    context = Context()
     rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node(f"{prefix}_receiver", context=context, enable_rosout=False, start_parameter_services=False)
     executor = SingleThreadedExecutor(context=context)
@@ -220,7 +221,7 @@ def _close(node: Node) -> None:
 
 def _send_trials(prefix: str, results: TextIO) -> None:
     """Be the sender: send each trial that standard input names."""
-    context = rclpy.Context()
+    context = Context()
     rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node(f"{prefix}_sender", context=context, enable_rosout=False, start_parameter_services=False)
     for line in sys.stdin:

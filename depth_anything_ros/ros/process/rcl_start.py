@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import rclpy
+from rclpy.context import Context
 from rclpy.utilities import get_rmw_implementation_identifier
 
 from depth_anything_ros.ros.process.runner import log_folder_problem
@@ -19,7 +20,7 @@ def start_problem() -> str:
     """Start rclpy, create a node and end both. Return why that fails, as one line; "" if it works."""
     problem = log_folder_problem(os.environ)
     arguments = ["--ros-args", "--disable-external-lib-logs"] if problem else []  # as the package's nodes do
-    context = rclpy.Context()
+    context = Context()
     try:
         rclpy.init(args=arguments, context=context)
         rclpy.create_node(f"depth_anything_ros_doctor_{os.getpid()}", context=context).destroy_node()
