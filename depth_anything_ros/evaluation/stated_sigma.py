@@ -46,7 +46,8 @@ class StatedDepth:
             f"{self.depth} of the bag, {self.images} images, {100 * self.coverage:.0f} % of the pixels: AbsRel "
             f"{scores.abs_rel:.3f}, δ1 {scores.delta1:.3f}. σ of {self.sigma}: normalized error "
             f"{found.normalized_error:.2f} (1 if σ is right), {100 * found.within_one:.0f} % within σ and "
-            f"{100 * found.within_two:.0f} % within 2 σ (68 and 95 % of normal errors)"
+            f"{100 * found.within_two:.0f} % within 2 σ (68 and 95 % of normal errors). Both look "
+            "too good if the sensor of the true depth also gave the scale"
         )
 
 

@@ -48,8 +48,8 @@ def presets() -> list[str]:
 
 _CHOICES = {declaration.name: declaration.choices for declaration in DECLARATIONS}
 MODEL = (
-    Argument("model", "", "a name in the zoo, an .onnx file or a model folder; default: tiny, the bundled model"),
-    Argument("record", "", "JSON record of an .onnx file without metadata"),
+    Argument("model", "", "a name of `models list`, an .onnx file or a model folder; default: tiny, the bundled one"),
+    Argument("record", "", "JSON record of an .onnx file without metadata, or the record of `calibrate`"),
     Argument(
         "backend",
         "",

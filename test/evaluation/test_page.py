@@ -132,7 +132,10 @@ def test_browser_shows_no_column_without_values_and_marks_the_smallest_drift(tmp
         {**net, "for_robots": robot_of(-80.0, has_obstacles=True)},
         {**other, "for_robots": robot_of(-3.0, has_obstacles=False)},
     ]
-    main = shown(html_page(evaluated, Gallery()), tmp_path)
+    gallery = Gallery()
+    gallery.add("kitchen", frame("only"), model("net"), 1.1 * DEPTH, MASK)
+    main = shown(html_page(evaluated, gallery), tmp_path)
+    assert main.count("Each row: image, true depth, prediction") == 1
     headings = re.findall(r'<button title="sort">(.*?)</button>', main)
     assert {"missed %", "drift %/min", "1 m on"} < set(headings)
     assert not {"false %", "flicker %", "0\N{EN DASH}1 m"} & set(headings)
