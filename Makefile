@@ -5,6 +5,7 @@
 #                 larger encoder DATA=folder of sets to score on
 # make documents  writes the parameter file and its table anew from the declarations
 # make site       the documentation as a site, in build/site
+# make sbom       what an installation consists of, with licenses, in build/sbom; make sbom INSTALLED=/path/to/python
 # make evaluate   scores of the bundled model and its baselines; make evaluate DATA=folder
 # make clean      removes what was built, except .venv (make distclean removes that too)
 #
@@ -14,6 +15,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= ../shared/data
+# The interpreter of the installation that `make sbom` lists.
+INSTALLED ?= $(BIN)/python
 # A file, or a name from `models list`, which is fetched.
 PRETRAINED ?= depth_anything_v2_vits
 # Each process of tests has a ROS graph of its own and takes whole files, whose fixtures are made once.
@@ -44,7 +47,7 @@ SOURCES := setup.py setup.cfg package.xml pyproject.toml \
 INSTALL := rm -rf build/lib build/bdist.* && $(BIN)/python -m pip install --quiet -c $(VENV)/constraints.txt
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint train evaluate documents site environment clean distclean
+.PHONY: demo test lint train evaluate documents site sbom environment clean distclean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/depth_anything_ros demo --output demo
@@ -70,6 +73,12 @@ documents: environment
 
 site: $(VENV)/.installed-docs
 	PYTHONPATH=. $(BIN)/python -m mkdocs build --strict
+
+# The tools have an environment of their own, so that they are not listed.
+sbom:
+	@test -x .venv-sbom/bin/python || $(SUITABLE) -m venv .venv-sbom
+	@.venv-sbom/bin/python -m pip install --quiet 'cyclonedx-bom>=4' 'pip-licenses>=5'
+	.venv-sbom/bin/python -m benchmarks.sbom --python $(INSTALLED)
 
 environment: $(VENV)/.installed-test
 

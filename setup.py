@@ -38,6 +38,7 @@ DATA = [
 ]
 # torch 2.5: FSDP2 and states that are whole whatever the strategy.
 TRAIN = ["torch>=2.5", *TORCH[1:], *ONNX, *DATA, "lightning-fabric>=2.5", "numba>=0.57", "pydantic>=2.5", "tensorboard"]
+SBOM = ["cyclonedx-bom>=4", "pip-licenses>=5"]
 DOCS = ["mkdocs>=1.6", "mkdocstrings[python]>=0.26"]
 MESHES = ["numba>=0.57", "trimesh>=4.4", "Pillow"]
 RAY = [*TRAIN, "ray[data]>=2.40"]
@@ -55,6 +56,7 @@ TEST = [
     *DEMO,
     *VIEW,
     *DOCS,
+    *SBOM,
     *COMPLETION,
 ]
 
@@ -146,6 +148,7 @@ setup(
         "demo": DEMO,
         "view": VIEW,
         "docs": DOCS,
+        "sbom": SBOM,
         "completion": COMPLETION,
         "test": TEST,
     },
