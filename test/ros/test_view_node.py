@@ -26,13 +26,13 @@ from known_models import write_red_model
 from rcl_interfaces.msg import Log
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import CameraInfo
+from sensor_msgs.msg import CameraInfo, Image
 from view_messages import ReceivedView, decode_view
 from waiting import limit
 
 from depth_anything_ros.ros.view_node import node as view_module
 from depth_anything_ros.ros.view_node.frame_sync import LEAST_WAITING, MAX_BYTES, MAX_WAITING, FrameSync
-from depth_anything_ros.ros.view_node.node import ViewNode
+from depth_anything_ros.ros.view_node.node import MAX_SIZES, ViewNode
 from depth_anything_ros.ros.view_node.scale_setting import corrected_scale
 from depth_anything_ros.ros.view_node.status import ViewStatus
 
@@ -145,6 +145,20 @@ def test_browser_gets_the_depth_of_the_image_it_sees(graph, view, tmp_path):
         await wait_in_step(client, lambda: not any(map(client.count_subscribers, topics)), "the end of subscriptions")
 
     run(look())
+
+
+def test_images_of_several_sizes_keep_their_intrinsics(graph, view, tmp_path):
+    """As in a folder of pictures: the newest camera_info is that of the next picture."""
+    _, client = graph(write_red_model(tmp_path / "red.onnx", (HEIGHT, WIDTH), nominal_scale=(1.0, 0.0)), ())
+    node = view(client)
+    sizes = [(HEIGHT * factor, WIDTH * factor) for factor in range(1, MAX_SIZES + 3)]
+    for height, width in sizes:
+        info = camera_info()
+        info.height, info.width = height, width
+        node._receive("info", info)
+    cameras = [node._camera_of(Image(height=height, width=width)) for height, width in sizes]
+    assert [camera is not None for camera in cameras] == [False] * 2 + [True] * MAX_SIZES
+    assert (cameras[-2].fx, cameras[-2].width) == (10.0, sizes[-2][1])
 
 
 def test_named_camera_is_the_one_that_is_shown(graph, view, tmp_path):

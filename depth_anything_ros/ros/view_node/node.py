@@ -44,6 +44,8 @@ LOG = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL, reliabi
 SERVICE_SECONDS = 5.0
 """Maximum wait for the depth node's answer."""
 RECORDED_SECONDS = 5.0
+MAX_SIZES = 8
+"""Sizes of images whose camera_info is kept."""
 DEPTH_NODE = "depth_node"
 TRANSPORTS = ("raw", "compressed")
 FARTHEST = 1e6
@@ -74,7 +76,8 @@ class ViewNode(Node):
         self._parameter_prefix = f"{camera}." if camera else ""
         self._compressed, self._folder = transport == "compressed", Path(folder).expanduser().absolute()
         self._is_recording = False
-        self._decoder, self._sync, self._camera = ImageDecoder(), FrameSync(), None
+        self._decoder, self._sync = ImageDecoder(), FrameSync()
+        self._infos: dict[tuple[int, int], CameraInfo] = {}  # the newest of each size: a folder has images of several
         self._feed = Feed(lambda _: self._do_later(self._follow_viewers))
         self._status = ViewStatus(self.get_namespace(), camera, self.get_logger().name)
         self._open: list[Any] = []
@@ -128,7 +131,8 @@ class ViewNode(Node):
         elif not self._feed.viewers:
             while self._open:
                 self.destroy_subscription(self._open.pop())
-            self._sync, self._camera = FrameSync(), None
+            self._sync = FrameSync()
+            self._infos.clear()
 
     def _subscribe(self) -> None:
         for name, (topic, message_type) in self._topics().items():
@@ -151,7 +155,10 @@ class ViewNode(Node):
 
     def _receive(self, name: str, message: Any) -> None:
         if name == "info":
-            self._camera = message
+            self._infos.pop((message.height, message.width), None)
+            self._infos[message.height, message.width] = message
+            if len(self._infos) > MAX_SIZES:
+                del self._infos[next(iter(self._infos))]
             return
         if name == "depth":  # without sensors for the scale there is no sigma; another model may change that
             has_sigma = self.count_publishers(self._topics()["sigma"][0])
@@ -171,12 +178,13 @@ class ViewNode(Node):
         self._feed.publish(ViewFrame(stamp, rgb, pixels_of(depth), self._camera_of(depth), sigma))
 
     def _camera_of(self, depth: Image) -> Camera | None:
-        info = self._camera
+        size = depth.height, depth.width
+        info = self._infos.get(size)
         if info is None:
             return None
         try:
-            return image_geometry(info, (depth.height, depth.width), is_rectified=True).camera
-        except ValueError:  # for another size, while the size changes
+            return image_geometry(info, size, is_rectified=True).camera
+        except ValueError:  # no intrinsics that mean anything
             return None
 
     async def _set_scale(self, values: Mapping[str, Any]) -> str:
