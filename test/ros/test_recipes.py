@@ -26,7 +26,17 @@ from depth_node_graph import OUTPUTS
 from launch import LaunchContext
 from launch.actions import IncludeLaunchDescription
 from launch_ros.actions import Node
-from launched import actions
+from launched import (
+    actions,
+    answer,
+    end,
+    images_and_model,  # noqa: F401 - the fixture `folder`
+    needs_installation,
+    start,
+    wait_for,
+)
+from rcl_interfaces.srv import GetParameters
+from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import QoSCompatibility, qos_check_compatible
 from sensor_msgs.msg import Image
 from voxel_layer import VoxelLayer
@@ -407,3 +417,30 @@ def test_open3d_fuses_our_depth_into_the_scene(tmp_path: Path) -> None:
     inside = np.all((pixels >= 0) & (pixels < (CAMERA.width, CAMERA.height)), axis=1)
     errors = np.abs(truth[pixels[inside, 1], pixels[inside, 0]] - seen[inside, 2])
     assert np.median(errors) < 0.03
+
+
+# --- launched ---
+
+
+@needs_installation
+def test_launched_recipe_gives_its_parameters_to_the_depth_node(folder: Path) -> None:
+    """The whole chain: the recipe includes depth.launch.py, which gives the file to the process."""
+    rclpy.init()
+    node = rclpy.create_node(next(names))
+    arguments = [
+        f"model:={folder / 'red.onnx'}",
+        "backend:=onnxruntime",
+        "namespace:=recipe",
+        "image:=/nothing/image_rect",
+    ]
+    process = start(*arguments, name=REPOSITORY / "launch" / "recipes" / "nav2_voxel_layer.launch.py")
+    try:
+        client = node.create_client(GetParameters, "/recipe/depth_node/get_parameters")
+        wait_for(node, process, client.service_is_ready)
+        flat = section("nav2_voxel_layer", "depth_node")
+        values = answer(node, process, client, GetParameters.Request(names=list(flat))).values
+        assert [parameter_value_to_python(value) for value in values] == list(flat.values())
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+        end(process)
