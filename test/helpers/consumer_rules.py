@@ -230,3 +230,28 @@ BRIDGE_TYPES = {
     ("sensor_msgs/msg/CameraInfo", "gz.msgs.CameraInfo"),
     ("rosgraph_msgs/msg/Clock", "gz.msgs.Clock"),
 }
+DRIVERS = {
+    "realsense": (
+        f"{GITHUB}/realsenseai/realsense-ros/blob/ros2-master/README.md, published topics",
+        {
+            "/camera/camera/color/image_raw": "rgb8",
+            "/camera/camera/aligned_depth_to_color/image_raw": "16UC1",
+            "/camera/camera/aligned_depth_to_color/camera_info": "",
+        },
+    ),
+    "zed": (
+        "https://www.stereolabs.com/docs/ros2/zed-node, published topics",
+        {
+            "/zed/zed_node/rgb/color/rect/image": "bgra8",
+            "/zed/zed_node/depth/depth_registered": "32FC1",
+            "/zed/zed_node/depth/camera_info": "",
+        },
+    ),
+    "oak": (
+        "https://docs.luxonis.com/software/ros/depthai-ros/driver",
+        {"/oak/rgb/image_raw": "bgr8", "/oak/stereo/image_raw": "16UC1", "/oak/stereo/camera_info": ""},
+    ),
+    "usb_cam": (f"{GITHUB}/ros-drivers/usb_cam/blob/ros2/README.md", {"/camera/image_raw": "rgb8"}),
+    "gazebo": (f"{GITHUB}/gazebosim/ros_gz/blob/ros2/ros_gz_bridge/README.md", {"/camera/optical/image_raw": "rgb8"}),
+}
+"""Topics of drivers that recipes name, with the encodings of images."""

@@ -21,7 +21,7 @@ pytest.importorskip("launch_ros", reason="launch_ros is not installed")
 
 import rclpy
 import yaml
-from consumer_rules import BRIDGE_KEYS, BRIDGE_TYPES, NODES, RELIABLE
+from consumer_rules import BRIDGE_KEYS, BRIDGE_TYPES, DEPTH, DRIVERS, NODES, RELIABLE
 from depth_node_graph import OUTPUTS
 from launch import LaunchContext
 from launch.actions import IncludeLaunchDescription
@@ -155,6 +155,21 @@ def test_launch_file_connects_topics_that_fit(path: Path) -> None:
                 assert target == f"{prefix}depth/image_rect"
 
 
+@pytest.mark.parametrize("name", DRIVERS)
+def test_camera_recipe_reads_topics_of_the_driver(name: str) -> None:
+    source, topics = DRIVERS[name]
+    (path,) = [path for path in LAUNCH_FILES if path.name.startswith(f"{name}.")]
+    defaults = launch_module(path).DEFAULTS
+    named = {key: value for key, value in defaults.items() if key in ("image", "sensor_depth", "sensor_depth_info")}
+    assert set(named.values()) == set(topics), source
+    assert topics[named["image"]] in ("rgb8", "bgr8", "bgra8")
+    if "sensor_depth" in named:
+        assert topics[named["sensor_depth"]] in DEPTH
+        assert defaults["scale"] == "depth_image"
+    page = (PAGES / f"{name}.md").read_text()
+    assert name == "gazebo" or named["image"] in page
+
+
 def test_recipes_include_depth_launch_file() -> None:
     for path in LAUNCH_FILES:
         description = launch_module(path).generate_launch_description()
@@ -216,6 +231,10 @@ def test_voxel_layer_marks_obstacle_and_clears_it() -> None:
     layer.update(corridor(False))
     assert layer.cells == 0
     assert parameters["z_voxels"] * parameters["z_resolution"] == parameters["max_obstacle_height"]
+    for layer_file in ("nav2_voxel_layer", "nav2_stvl"):
+        given = section(layer_file, "local_costmap")
+        assert {value for name, value in given.items() if name.endswith(".topic")} == {"/depth_anything/points"}
+        assert {value for name, value in given.items() if name.endswith(".data_type")} == {"PointCloud2"}
     assert parameters["depth_clears"]["raytrace_max_range"] > parameters["depth_marks"]["obstacle_max_range"]
 
 
