@@ -41,7 +41,7 @@ def test_every_profile_carries_large_images(services: dict[str, dict]) -> None:
     for name, service in services.items():
         assert service["profiles"] == [name]
         assert (service["network_mode"], service["ipc"]) == ("host", "host")
-        assert service["user"] == "${UID:-1000}:${GID:-1000}"
+        assert service["user"] == "${USER_ID:-1000}:${GROUP_ID:-1000}"
         assert service["devices"] == ["${CAMERA:-/dev/video0}:/dev/video0"]
         profiles = {service["environment"][f"{name}_DEFAULT_PROFILES_FILE"] for name in ("FASTRTPS", "FASTDDS")}
         assert len(profiles) == 1
@@ -107,3 +107,15 @@ def test_entrypoint_sources_ros_and_finds_the_package(repository: Path, tmp_path
     environment = {"PATH": os.environ["PATH"], "ROS_DISTRO": "jazzy"}
     result = subprocess.run(["bash", script, "nodes", "a b"], env=environment, capture_output=True, text=True)
     assert (result.stdout, result.stderr) == (f"{tmp_path}/depth_anything_ros:/ros a b\n", "")
+
+
+def test_documented_command_passes_the_user(repository: Path, tmp_path: Path) -> None:
+    """Bash's own UID, for one, cannot be set."""
+    (command,) = re.findall(r"^USER_ID=.*$", (repository / "docs" / "docker.md").read_text(), re.MULTILINE)
+    docker = tmp_path / "docker"
+    docker.write_text('#!/bin/sh\necho "$USER_ID:$GROUP_ID $*"\n')
+    docker.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    result = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True)
+    options = "compose --file docker/compose.yaml --profile cpu up --build"
+    assert (result.stdout, result.stderr) == (f"{os.getuid()}:{os.getgid()} {options}\n", "")
