@@ -31,8 +31,9 @@ def site(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_document_is_a_page(repository: Path, site: Path) -> None:
-    documents = {path.relative_to(repository / "docs").with_suffix("") for path in (repository / "docs").rglob("*.md")}
-    assert [str(path) for path in documents if not (site / path / "index.html").is_file()] == []
+    documents = [path.relative_to(repository / "docs").with_suffix("") for path in (repository / "docs").rglob("*.md")]
+    folders = [path.parent if path.name == "README" else path for path in documents]
+    assert [str(path) for path in folders if not (site / path / "index.html").is_file()] == []
     assert not list(site.rglob("*.py"))
 
 
