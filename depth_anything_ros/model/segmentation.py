@@ -135,6 +135,7 @@ class SegmentationRecord:
     """What the network predicts."""
     is_metric = False
     reference_focal = None
+    scale_model = None
 
     def to_json(self) -> str:
         """Return the metadata as JSON."""

@@ -120,7 +120,7 @@ def test_missing_packages_are_named_before_download(hub, repository, tmp_path, c
     monkeypatch.setattr(extras, "find_spec", lambda name: None if name in absent else spec_of(name))
     assert predict(repository, tmp_path, NAME) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert "needs huggingface_hub and torch and onnx; " in line
+    assert "needs huggingface_hub and onnx and torch; " in line
     assert "pip install '.[hub,onnx,torch]'" in line
     assert hub.requests == []
 
