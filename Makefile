@@ -20,7 +20,7 @@ INSTALLED ?= $(BIN)/python
 # A file, or a name from `models list`, which is fetched.
 PRETRAINED ?= depth_anything_v2_vits
 # Each process of tests has a ROS graph of its own and takes whole files, whose fixtures are made once.
-PYTEST_OPTIONS ?= --numprocesses 3 --dist loadfile --max-worker-restart 2
+PYTEST_OPTIONS ?= --numprocesses 4 --dist loadfile --max-worker-restart 2
 
 ifneq (,$(and $(ROS_DISTRO),$(AMENT_PREFIX_PATH)))
 CANDIDATES := $(or $(PYTHON),python3)
