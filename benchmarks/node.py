@@ -1,7 +1,7 @@
 """Measures the processor time of a frame without the model: this package's node, and usual implementations.
 
     python benchmarks/node.py [--width 640] [--height 480] [--encoding bgr8] [--frames 200] [--node NAME …]
-                              [--json FILE]
+                              [--rounds 1] [--json FILE]
 
 Every node under test runs in its own process, with a model that returns a constant at no cost. This process sends
 images, subscribes to depth and colored cloud over DDS, and gives one frame to each node in turn. It counts all
@@ -27,7 +27,7 @@ import numpy as np
 import rclpy
 from frame_client import CHANNELS, DISCOVERY_SECONDS, LOST_AFTER_SECONDS, FrameClient
 from node_parts import PARTS
-from node_report import NOTHING, OURS, agreement, copy_bandwidth, moved_bytes, print_report
+from node_report import NOTHING, OURS, agreement, copy_bandwidth, moved_bytes, print_report, print_rounds
 from node_under_test import ENVIRONMENTS, NEEDS_SENSOR_MSGS_PY, NODES, SLOW
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
@@ -157,21 +157,32 @@ def _run(args: argparse.Namespace) -> int:
         print(f"left out, since sensor_msgs_py is missing: {', '.join(NEEDS_SENSOR_MSGS_PY)}", file=sys.stderr)
         names = [name for name in names if name not in NEEDS_SENSOR_MSGS_PY]
     rclpy.init(args=[])
-    nodes: list[NodeUnderTest] = []
+    reports = []
     try:
-        nodes += [NodeUnderTest.start(name, args) for name in names]
-        report = _measure(nodes, args)
+        for _ in range(args.rounds):
+            reports.append(_round(names, args))
+            print_report(reports[-1])
     except (RuntimeError, OSError, subprocess.TimeoutExpired) as error:
         print(f"benchmarks/node.py: {error}", file=sys.stderr)
         return 1
     finally:
+        rclpy.try_shutdown()
+    if args.rounds > 1:
+        print_rounds(reports)
+    if args.json:
+        args.json.write_text(json.dumps(reports[0] if args.rounds == 1 else reports, indent=2))
+    return 0
+
+
+def _round(names: Sequence[str], args: argparse.Namespace) -> dict:
+    """Start every node in a new process, and measure them in turns."""
+    nodes: list[NodeUnderTest] = []
+    try:
+        nodes += [NodeUnderTest.start(name, args) for name in names]
+        return _measure(nodes, args)
+    finally:
         for node in nodes:
             node.stop()
-        rclpy.try_shutdown()
-    print_report(report)
-    if args.json:
-        args.json.write_text(json.dumps(report, indent=2))
-    return 0
 
 
 def _arguments() -> argparse.Namespace:
@@ -186,7 +197,13 @@ def _arguments() -> argparse.Namespace:
         help=f"measure this one with {OURS!r} and {NOTHING!r}; repeatable (default: all)",
     )
     parser.add_argument("--frames", type=int, default=200, help="for each node (default: %(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=1,
+        help="repeat with new processes, whose memory lies elsewhere, and print the medians (default: %(default)s)",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here: a list for several rounds")
     return parser.parse_args()
 
 

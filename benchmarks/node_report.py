@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from node_parts import PARTS
@@ -91,3 +91,18 @@ def print_report(report: dict) -> None:
         f"{nothing:.2f} ms, {100 * nothing / ours:.0f} %"
     )
     print("outputs differ from ours by at most: " + ", ".join(f"{k} {v:.1e}" for k, v in report["agreement"].items()))
+
+
+def print_rounds(reports: Sequence[dict]) -> None:
+    """Print each node's own work relative to ours, in each round and as the median."""
+    print(f"\nown work relative to ours, in {len(reports)} rounds")
+    for name in reports[0]["milliseconds"]:
+        if name in (OURS, NOTHING):
+            continue
+        ratios = [_own(report, name) / _own(report, OURS) for report in reports]
+        print(f"{name:18}{np.median(ratios):8.2f}   " + " ".join(f"{ratio:.2f}" for ratio in ratios))
+
+
+def _own(report: dict, name: str) -> float:
+    costs = report["milliseconds"]
+    return costs[name]["p50"] - costs[NOTHING]["p50"]
