@@ -42,34 +42,37 @@ def least_squares(output: np.ndarray, known: References) -> np.ndarray:
 
 def robust(output: np.ndarray, known: References) -> np.ndarray | None:
     """The robust fit with a prior on the shift."""
-    found = fit(INVERSE, output, known, Prior())
-    return np.exp(log_depth(INVERSE, output, found.log_a, found.b)) if isinstance(found, ScaleFit) else None
+    return _robust(output, known, Prior())
 
 
 def robust_with_wide_prior(output: np.ndarray, known: References) -> np.ndarray | None:
     """The robust fit with twice the usual standard deviation of the shift: a trial."""
-    found = fit(INVERSE, output, known, Prior(b_sigma=0.2))
+    return _robust(output, known, Prior(b_sigma=0.2))
+
+
+def _robust(output: np.ndarray, known: References, prior: Prior) -> np.ndarray | None:
+    found = fit(INVERSE, output, known, prior)
     return np.exp(log_depth(INVERSE, output, found.log_a, found.b)) if isinstance(found, ScaleFit) else None
 
 
 def local(output: np.ndarray, known: References) -> np.ndarray | None:
     """The robust fit with the local correction."""
-    found = fit(INVERSE, output, known, Prior())
-    if not isinstance(found, ScaleFit):
-        return None
-    log_z = log_depth(INVERSE, output, found.log_a, found.b).astype(np.float32)
-    at = log_depth(INVERSE, found.outputs[found.plausible], found.log_a, found.b)
-    return _corrected(log_z, known.take(found.plausible), at, found.residuals[found.plausible])
+    return _local(output, known, lambda found: found.plausible)
 
 
 def local_of_inliers(output: np.ndarray, known: References) -> np.ndarray | None:
     """The same with the references within 3 standard deviations of the fit alone: a trial."""
+    return _local(output, known, lambda found: found.inliers)
+
+
+def _local(output: np.ndarray, known: References, choose: Callable[[ScaleFit], np.ndarray]) -> np.ndarray | None:
     found = fit(INVERSE, output, known, Prior())
     if not isinstance(found, ScaleFit):
         return None
+    chosen = choose(found)
     log_z = log_depth(INVERSE, output, found.log_a, found.b).astype(np.float32)
-    at = log_depth(INVERSE, found.outputs[found.inliers], found.log_a, found.b)
-    return _corrected(log_z, known.take(found.inliers), at, found.residuals[found.inliers])
+    at = log_depth(INVERSE, found.outputs[chosen], found.log_a, found.b)
+    return _corrected(log_z, known.take(chosen), at, found.residuals[chosen])
 
 
 def local_after_curve(output: np.ndarray, known: References) -> np.ndarray | None:

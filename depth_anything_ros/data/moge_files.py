@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import io
-import json
 import math
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from depth_anything_ros.data.depth_files import Size, import_for, one_channel
 from depth_anything_ros.data.frame import DataError, read_bytes
-from depth_anything_ros.data.path_pattern import PathPattern
-from depth_anything_ros.geometry.camera import Camera
 
 _UNKNOWN, _INFINITE = 0, 65535
 _FIRST, _LAST = 1, 65534
@@ -47,38 +43,3 @@ def _range(path: Path) -> tuple[float, float, float]:
     if not (0 < near <= far < math.inf and 0 < unit < math.inf):
         raise DataError(f"{path} has the range of depth {near:g} to {far:g} in units of {unit:g}, must be positive")
     return near, far, unit
-
-
-class NormalizedCamera:
-    """Reads the matrix ``intrinsics`` of a JSON file, in shares of the image's width and height.
-
-    The left and right edges of the image are 0 and 1, so pixel centers are at half pixels.
-    """
-
-    def __init__(self, files: str) -> None:
-        self._files = PathPattern(files)
-
-    def file(self, fields: Mapping[str, str]) -> str:
-        """Return the path of a frame's file in the set's folder."""
-        return self._files.path(fields)
-
-    def __call__(self, root: Path, fields: Mapping[str, str], size: Size) -> Camera:
-        """Read the camera of a frame.
-
-        Args:
-            root: the set's folder.
-            fields: the fields of the frame.
-            size: (height, width) of the image.
-
-        Raises:
-            DataError: the file is missing or invalid; the message names it.
-        """
-        path, (height, width) = root / self.file(fields), size
-        try:
-            matrix = np.asarray(json.loads(read_bytes(path))["intrinsics"], np.float64)
-            fx, fy, cx, cy = matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]
-            return Camera(width, height, fx * width, fy * height, cx * width - 0.5, cy * height - 0.5)
-        except DataError:
-            raise
-        except (ValueError, KeyError, IndexError, TypeError) as error:
-            raise DataError(f"{path} has no valid intrinsics: {error!r}") from error

@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from depth_anything_ros.data.camera_files import NormalizedCamera
 from depth_anything_ros.data.centered_view import centered_view
 from depth_anything_ros.data.depth_files import import_for
 from depth_anything_ros.data.frame import LabeledImage
 from depth_anything_ros.data.listed_set import ListedSet, lines_of
-from depth_anything_ros.data.moge_files import LogPicture, NormalizedCamera
+from depth_anything_ros.data.moge_files import LogPicture
 from depth_anything_ros.data.splits import TEST, OneSplit
 
 IMAGE = "image.jpg"

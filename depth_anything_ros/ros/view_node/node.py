@@ -13,7 +13,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import Log, ParameterDescriptor
 from rcl_interfaces.srv import SetParametersAtomically
@@ -33,6 +32,7 @@ from depth_anything_ros.ros.view_node.frame_sync import FrameSync, stamp_of
 from depth_anything_ros.ros.view_node.recording import STATIC_TRANSFORMS, Recording
 from depth_anything_ros.ros.view_node.scale_setting import CHANGEABLE, corrected_scale, request_of
 from depth_anything_ros.ros.view_node.status import ViewStatus
+from depth_anything_ros.scale.sensor_messages import SensorMessageError, depth_of
 from depth_anything_ros.system.extras import MissingPackagesError, require
 from depth_anything_ros.web_view.feed import Feed
 from depth_anything_ros.web_view.frames import ViewFrame
@@ -72,9 +72,9 @@ class ViewNode(Node):
         transport = self._declare("image_transport", "raw", "raw, or compressed for IMAGE/compressed")
         if transport not in TRANSPORTS:
             raise ValueError(f"image_transport is {transport!r}, must be {' or '.join(TRANSPORTS)}")
-        self._prefix = f"{camera}/" if camera else ""
+        self._topics = self._find_topics(f"{camera}/" if camera else "", transport == "compressed")
         self._parameter_prefix = f"{camera}." if camera else ""
-        self._compressed, self._folder = transport == "compressed", Path(folder).expanduser().absolute()
+        self._folder = Path(folder).expanduser().absolute()
         self._is_recording = False
         self._decoder, self._sync = ImageDecoder(), FrameSync()
         self._infos: dict[tuple[int, int], CameraInfo] = {}  # the newest of each size: a folder has images of several
@@ -135,7 +135,7 @@ class ViewNode(Node):
             self._infos.clear()
 
     def _subscribe(self) -> None:
-        for name, (topic, message_type) in self._topics().items():
+        for name, (topic, message_type) in self._topics.items():
             self._open.append(
                 self.create_subscription(
                     message_type,
@@ -146,12 +146,12 @@ class ViewNode(Node):
                 )
             )
 
-    def _topics(self) -> dict[str, tuple[str, type]]:
+    def _find_topics(self, prefix: str, is_compressed: bool) -> dict[str, tuple[str, type]]:
         """Return the topics of a frame with their types, by name."""
-        image, image_type = ("image/compressed", CompressedImage) if self._compressed else ("image", Image)
+        image, image_type = ("image/compressed", CompressedImage) if is_compressed else ("image", Image)
         names = {"image": (image, image_type), "depth": (TOPICS["depth"], Image)}
         names |= {"info": (TOPICS["info"], CameraInfo), "sigma": (TOPICS["sigma"], Image)}
-        return {name: (self.resolve_topic_name(self._prefix + topic), kind) for name, (topic, kind) in names.items()}
+        return {name: (self.resolve_topic_name(prefix + topic), kind) for name, (topic, kind) in names.items()}
 
     def _receive(self, name: str, message: Any) -> None:
         if name == "info":
@@ -161,7 +161,7 @@ class ViewNode(Node):
                 del self._infos[next(iter(self._infos))]
             return
         if name == "depth":  # without sensors for the scale there is no sigma; another model may change that
-            has_sigma = self.count_publishers(self._topics()["sigma"][0])
+            has_sigma = self.count_publishers(self._topics["sigma"][0])
             self._sync.expected = ("image", "depth", "sigma") if has_sigma else ("image", "depth")
         messages = self._sync.add(name, message)
         if messages is None:
@@ -171,11 +171,12 @@ class ViewNode(Node):
         self._status.add_frame(1e-9 * (self.get_clock().now().nanoseconds - stamp))
         try:
             rgb = self._decoder.decode(messages["image"]).copy()  # the decoder's buffer is used again
-        except BadImageError as error:
+            meters = depth_of(depth)
+            sigma = depth_of(messages["sigma"]) if "sigma" in messages else None
+        except (BadImageError, SensorMessageError) as error:
             self.get_logger().warning(f"an image cannot be shown: {error}", throttle_duration_sec=10.0)
             return
-        sigma = pixels_of(messages["sigma"]) if "sigma" in messages else None
-        self._feed.publish(ViewFrame(stamp, rgb, pixels_of(depth), self._camera_of(depth), sigma))
+        self._feed.publish(ViewFrame(stamp, rgb, meters, self._camera_of(depth), sigma))
 
     def _camera_of(self, depth: Image) -> Camera | None:
         size = depth.height, depth.width
@@ -232,7 +233,7 @@ class ViewNode(Node):
 
     def _begin_recording(self) -> None:
         require("rosbags")
-        topics = dict(self._topics().values())
+        topics = dict(self._topics.values())
         if find_spec("tf2_msgs") is not None:
             tf_message = importlib.import_module("tf2_msgs.msg").TFMessage
             topics |= {"/tf": tf_message, STATIC_TRANSFORMS: tf_message}
@@ -258,12 +259,6 @@ class ViewNode(Node):
 
         self._do_later(run)
         return await answer
-
-
-def pixels_of(message: Image) -> np.ndarray:
-    """Return a 32FC1 image as float32 (H, W). It shares the message's memory."""
-    values = np.frombuffer(message.data, ">f4" if message.is_bigendian else "<f4")
-    return values.reshape(message.height, message.step // 4)[:, : message.width].astype(np.float32, copy=False)
 
 
 def _positive(values: Mapping[str, Any], name: str) -> float:
