@@ -95,7 +95,7 @@ def radiance(scene, hit, k, t, ox, oy, oz, dx, dy, dz, pixel, light, sun_share):
     face, nx, ny, nz = facing_normal(scene, hit, k, x, y, z, dx, dy, dz)
     length = sqrt(dx * dx + dy * dy + dz * dz)
     vx, vy, vz = -dx / length, -dy / length, -dz / length
-    cosine = nx * vx + ny * vy + nz * vz
+    cosine = max(nx * vx + ny * vy + nz * vz, 0.0)  # a smooth normal may point away from the ray
     red, green, blue = painted(scene, hit, k, face, x, y, z, t * pixel / (0.15 + 0.85 * cosine))
     material = surface_material(scene, hit, k, face)
     m = scene.materials[material]

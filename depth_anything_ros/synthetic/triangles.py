@@ -67,14 +67,18 @@ def closest_triangle(triangles, bounds, links, root, end, ox, oy, oz, dx, dy, dz
 
 @compiled
 def weights(triangles, k, x, y, z):
-    """Return the weights of the second and third corner of triangle ``k`` at a point on it, in its unit frame."""
+    """Return the weights of the second and third corner of triangle ``k`` at a point on it, in its unit frame.
+
+    Rounding puts the point beside a triangle that is thin as a needle. The limits keep the weights finite there.
+    """
     ax, ay, az = triangles[k, EDGES], triangles[k, EDGES + 1], triangles[k, EDGES + 2]
     bx, by, bz = triangles[k, EDGES + 3], triangles[k, EDGES + 4], triangles[k, EDGES + 5]
     px, py, pz = x - triangles[k, CORNER], y - triangles[k, CORNER + 1], z - triangles[k, CORNER + 2]
     aa, ab, bb = ax * ax + ay * ay + az * az, ax * bx + ay * by + az * bz, bx * bx + by * by + bz * bz
     pa, pb = px * ax + py * ay + pz * az, px * bx + py * by + pz * bz
     scale = 1.0 / max(aa * bb - ab * ab, 1e-30)
-    return (bb * pa - ab * pb) * scale, (aa * pb - ab * pa) * scale
+    second = min(max((bb * pa - ab * pb) * scale, 0.0), 1.0)
+    return second, min(max((aa * pb - ab * pa) * scale, 0.0), 1.0 - second)
 
 
 @compiled

@@ -24,7 +24,14 @@ from depth_anything_ros.synthetic.palette import Palette
 from depth_anything_ros.synthetic.render import render
 from depth_anything_ros.synthetic.scene import Scene, View
 from depth_anything_ros.synthetic.scene_images import RenderedScenes
-from depth_anything_ros.synthetic.triangles import EDGES, NORMALS, TRIANGLE_COLUMNS, closest_triangle
+from depth_anything_ros.synthetic.triangles import (
+    EDGES,
+    NORMALS,
+    TEXTURE,
+    TRIANGLE_COLUMNS,
+    closest_triangle,
+    texture_coordinates,
+)
 
 WIDTH, HEIGHT = 64, 48
 
@@ -115,6 +122,15 @@ def test_hierarchy_of_triangles_matches_search_of_all():
         assert fast == slow
         met += fast[1] >= 0
     assert 50 < met < 500
+
+
+def test_thin_triangle_keeps_texture_coordinates_between_its_corners():
+    triangles = np.zeros((1, TRIANGLE_COLUMNS), np.float32)
+    triangles[0, EDGES : EDGES + 6] = [1.0, 0.0, 0.0, 1.0, 1e-12, 0.0]
+    triangles[0, TEXTURE : TEXTURE + 6] = [0.0, 0.0, 1.0, 0.0, 1.0, 1.0]
+    s, t = texture_coordinates(triangles, 0, 0.5, 1e-4, 0.0)
+    assert 0.0 <= s <= 1.0
+    assert 0.0 <= t <= 1.0
 
 
 def test_pack_decides_scenes(pack):
