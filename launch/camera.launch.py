@@ -50,7 +50,7 @@ def nodes(context: LaunchContext) -> list[Action]:
     has_odometry = any(topic == ODOMETRY for topic, _ in remappings)
     depth = {"depth_node": given(context, DEPTH_PARAMETERS) | scale_parameters(context, has_odometry)}
     files = launching.parameter_files(context, [*camera, *depth], "camera_launch.yaml")
-    shown = viewers(context, "image_raw")
+    shown = viewers(context, {"": "image_raw"})
     if is_true(context, "one_process"):
         return [
             launching.our_node(context, "camera_depth_nodes", files, camera | depth, remappings),

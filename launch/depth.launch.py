@@ -41,7 +41,7 @@ def nodes(context: LaunchContext) -> list[Action]:
         check_topic(name, topic)
     return [
         launching.depth_of_running_cameras(context, [*remappings, *sensor_remappings(context)]),
-        *viewers(context, topics["image"]),
+        *viewers(context, {"": topics["image"] or "image"}),
     ]
 
 

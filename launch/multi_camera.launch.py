@@ -1,4 +1,4 @@
-"""Depth for several running cameras, in one process with one copy of the model. RViz shows the first camera.
+"""Depth for several running cameras, in one process with one copy of the model. RViz shows all of them.
 
 ros2 launch depth_anything_ros multi_camera.launch.py cameras:=front,left image:=/{camera}/image_rect
 """
@@ -62,9 +62,10 @@ def nodes(context: LaunchContext) -> list[Action]:
         for name, pattern in patterns.items()
         if pattern
     ]
+    image = patterns["image"] or f"{NAME}/image"
     return [
         launching.depth_of_running_cameras(context, remappings, {"cameras": cameras}),
-        *viewers(context, remappings[0][1], cameras[0]),
+        *viewers(context, {camera: image.replace(NAME, camera) for camera in cameras}),
     ]
 
 

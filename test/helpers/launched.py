@@ -65,6 +65,23 @@ def images_and_model(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def put_viewer_stand_ins(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Have launch find stand-ins for RViz, its frame and Foxglove's bridge; each writes its arguments beside itself.
+
+    Return the folder that has them, as PACKAGE/EXECUTABLE.arguments.
+    """
+    index = folder / "share" / "ament_index" / "resource_index" / "packages"
+    index.mkdir(parents=True)
+    for name in ("rviz2/rviz2", "tf2_ros/static_transform_publisher", "foxglove_bridge/foxglove_bridge"):
+        stand_in = folder / "lib" / name
+        stand_in.parent.mkdir(parents=True)
+        stand_in.write_text('#!/bin/sh\necho "$@" > "$0.partly"\nmv "$0.partly" "$0.arguments"\n')
+        stand_in.chmod(0o755)
+        (index / stand_in.parent.name).touch()
+    monkeypatch.setenv("AMENT_PREFIX_PATH", f"{folder}{os.pathsep}{os.environ['AMENT_PREFIX_PATH']}")
+    return folder / "lib"
+
+
 def start(*arguments: str, name: str | Path = "camera") -> subprocess.Popen:
     """Start NAME.launch.py, or a file, with arguments such as `loop:=true`, in its own session."""
     launch_file = name if isinstance(name, Path) else share_directory() / "launch" / f"{name}.launch.py"

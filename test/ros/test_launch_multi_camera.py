@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,6 +28,7 @@ from launched import (
     images_and_model,  # noqa: F401 - the fixture `folder`
     needs_installation,
     processes_of,
+    put_viewer_stand_ins,
     start,
     wait_for,
 )
@@ -93,21 +93,21 @@ def test_multi_camera_launch_serves_each_camera_by_its_parameters(node: Node, fo
 
 
 @needs_installation
-def test_viewer_shows_first_camera(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for package, executable in (("rviz2", "rviz2"), ("tf2_ros", "static_transform_publisher")):
-        stand_in = folder / "lib" / package / executable
-        stand_in.parent.mkdir(parents=True)
-        stand_in.write_text('#!/bin/sh\necho "$@" > "$0.arguments"\n')
-        stand_in.chmod(0o755)
-        index = folder / "share" / "ament_index" / "resource_index" / "packages"
-        index.mkdir(parents=True, exist_ok=True)
-        (index / package).touch()
-    monkeypatch.setenv("AMENT_PREFIX_PATH", f"{folder}{os.pathsep}{os.environ['AMENT_PREFIX_PATH']}")
+def test_viewers_show_relative_image_topics_where_the_node_reads_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image topic without a slash is in the namespace, for RViz as for the node."""
+    stand_ins = put_viewer_stand_ins(folder, monkeypatch)
     namespace = next(namespaces)
-    arguments = ("cameras:=front,left", "rviz:=true", "rviz_frame:=front_optical_frame", "model:=absent.onnx")
-    end(start(*arguments, f"namespace:={namespace}", name="multi_camera"), 0)
-    rviz = (folder / "lib" / "rviz2" / "rviz2.arguments").read_text()
-    assert f"__ns:=/{namespace}/front " in rviz
-    assert "image_raw:=/front/image_rect" in rviz
-    frame = (folder / "lib" / "tf2_ros" / "static_transform_publisher.arguments").read_text()
-    assert "--frame-id front_optical_frame --child-frame-id camera_view" in frame
+    arguments = ("cameras:=front,left", "image:={camera}/image_rect", "image_transport:=compressed", "rviz:=true")
+    end(
+        start(*arguments, "rviz_frame:=a_frame", "model:=absent.onnx", f"namespace:={namespace}", name="multi_camera"),
+        0,
+    )
+    words = (stand_ins / "rviz2" / "rviz2.arguments").read_text().split()
+    text = Path(words[words.index("-d") + 1]).read_text()
+    for camera in ("front", "left"):
+        assert f"Value: /{namespace}/{camera}/image_rect/compressed\n" in text
+        assert f"Value: /{namespace}/{camera}/points\n" in text
+    frame = (stand_ins / "tf2_ros" / "static_transform_publisher.arguments").read_text()
+    assert "--frame-id a_frame --child-frame-id camera_view" in frame

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
-import json
 import math
 import re
 import subprocess
@@ -365,21 +364,7 @@ def test_compressed_depth_holds_all_of_our_range() -> None:
     assert 10**2 / factor == pytest.approx(0.01, rel=0.02)
 
 
-# --- Foxglove, Gazebo ---
-
-
-def test_foxglove_layout_is_whole_and_shows_our_topics() -> None:
-    layout = json.loads((CONFIG / "foxglove_layout.json").read_text())
-
-    def leaves(node: Any) -> list[str]:
-        return [node] if isinstance(node, str) else leaves(node["first"]) + leaves(node["second"])
-
-    panels = layout["configById"]
-    assert sorted(leaves(layout["layout"])) == sorted(panels)
-    assert {panel.partition("!")[0] for panel in panels} == {"3D", "Image", "DiagnosticSummary", "RawMessages"}
-    shown = re.findall(r'"/depth_anything/([^"]+)"', json.dumps(layout))
-    assert set(shown) - {"scale"} <= set(TOPICS)
-    assert {"points", "depth/image_rect", "depth/camera_info"} <= set(shown)
+# --- Gazebo ---
 
 
 def test_gazebo_bridge_carries_what_the_depth_node_reads() -> None:
