@@ -1,4 +1,4 @@
-"""The page docs/models.md, written by benchmarks/models.py from what it measured and models_published.yaml."""
+"""The page docs/models.md: benchmarks/models.py writes it from its measurements and models_published.yaml."""
 
 from __future__ import annotations
 
@@ -28,23 +28,22 @@ _NONE = "–"
 INTRODUCTION = """\
 # Models compared
 
-Which network should a robot use? This page is made by one command:
+Which network should a robot use? One command generates this page:
 
 ```
 {command}
 ```
 
-`make environment` installs what it needs. It scores every model that it finds on this machine: the bundled one, the
-ONNX files with a record, and what `models fetch` has fetched. Numbers in [Measured here](#measured-here) and
-[On recordings](#on-recordings) are ours; numbers in [Published](#published) are the authors', and nothing here has
-reproduced them.
+`make environment` installs its dependencies. It scores every model on this machine: the bundled one, the ONNX files
+with a record, and the models of `models fetch`. [Measured here](#measured-here) and [On recordings](#on-recordings)
+have our numbers. [Published](#published) has the authors' numbers, which have not been reproduced here.
 [evaluation.md](evaluation.md) defines every value.
 """
 
 LICENSES = """\
-*Product* says whether the license lets a product contain the weights: MIT, Apache-2.0 and BSD do, CC-BY-NC does not.
-*Ask* means that the weights, or a part of them, have terms of their own: read these first. This is no legal advice.
-Names in the last column are those of `depth_anything_ros models fetch`.
+*Product* shows whether a product may contain the weights: MIT, Apache-2.0 and BSD allow it, CC-BY-NC does not. *Ask*
+means that at least a part of the weights has special terms: read them first. This is not legal advice. The last column
+has the names for `depth_anything_ros models fetch`.
 """
 
 MEASURED = """\
@@ -54,30 +53,30 @@ A set of one frame has none. Consecutive frames are not independent, so their in
 
 RECORDINGS = """\
 The bags are made of real recordings: `kitti_drive` has a lidar, TF and compressed images at 10 Hz, and
-`sevenscenes_redkitchen_30hz` a depth camera at 30 Hz. All rows but "meters as they are" are aligned image by image,
-which hides drift and flicker of the scale. Both recordings last seconds, so drift a minute is an extrapolation.
-Latency is that of fp32 on ONNX Runtime, on a machine that did other work.
+`sevenscenes_redkitchen_30hz` a depth camera at 30 Hz. All rows except "meters as they are" are aligned image by image,
+which hides drift and flicker of the scale. Both recordings last seconds, so drift per minute is an extrapolation.
+Latency is measured in fp32 with ONNX Runtime, on a machine with other load.
 """
 
 HONESTY = """\
-**Honesty of σ.** The node's σ, if {count} random points of the truth tell the scale of each image, and every seventh
-other pixel is scored. The normalized error of an honest σ is 1, with 68 % and 95 % of the pixels within one and two σ.
+**Accuracy of σ.** {count} random points of the truth set the scale of each image. Every seventh other pixel scores the
+node's σ. For a correct σ the normalized error is 1, with 68 % and 95 % of the pixels within one and two σ.
 """
 
 
 @dataclass
 class Measured:
-    """What was measured.
+    """The measurements of benchmarks/models.py.
 
     Attributes:
-        sizes: of each model by name.
-        rates: of each model by name.
-        evaluations: on sets, by protocol.
-        bags: on recordings.
-        honesty: by recording and model.
-        points: of the truth that tell the scale for `honesty`.
-        command: that makes the page.
-        left_out: what could not be measured, each with the reason.
+        sizes: Size of each model, by name.
+        rates: Rate of each model, by name.
+        evaluations: Scores on sets, by protocol.
+        bags: Scores on recordings.
+        honesty: Accuracy of σ, by recording and model.
+        points: Number of true points that set the scale for `honesty`.
+        command: Command that generates the page.
+        left_out: Missing measurements, each with the reason.
     """
 
     command: str
@@ -146,9 +145,9 @@ def _rates(measured: Measured) -> str:
     ]
     head = ["Model", "parameters", "graph", "fastest here", "ms", "images/s"]
     return (
-        "The rate is that of 640×480 images, from image to map, on the fastest backend and precision that passes the\n"
-        f"gate, in the fastest of {ROUNDS} rounds: {_machine()}, {date.today().isoformat()}.\n"
-        f"Other work gave the machine a load of {_load(measured)}, so the times are upper limits. Scores are for "
+        "The rate includes all steps from a 640×480 image to the map. It uses the fastest backend and precision that\n"
+        f"passes the gate, and the fastest of {ROUNDS} rounds: {_machine()}, {date.today().isoformat()}.\n"
+        f"The machine had a load of {_load(measured)} from other work, so the times are upper limits. Scores are for "
         "fp32.\n\n" + table(head, rows)
     )
 
@@ -166,7 +165,7 @@ def _machine() -> str:
 
 
 def _scores(results: Sequence[SetResult]) -> str:
-    """Return a table with a line for each set, and one for the means."""
+    """Return a table with a row for each set, and one for the means."""
     titles = list(mean_over_sets(results))
     rows = []
     for result in results:
@@ -191,7 +190,7 @@ def _values(scores: Any) -> str:
 
 
 def _sentences(results: Sequence[SetResult]) -> str:
-    """Return who beats the bundled model, or is beaten by it, on each set and in the mean."""
+    """Return the comparisons with the bundled model on each set and in the mean."""
     lines = []
     for group in ([result] for result in results) if len(results) > 1 else ():
         lines += [f"- {group[0].title}: {text}." for text in _pairs(group)]
@@ -226,7 +225,7 @@ def _published(tables: Sequence[Mapping[str, Any]]) -> list[str]:
     protocol = find_protocol("paper")
     sets = {"kitti": "KITTI", "nyuv2_labeled": "NYUv2", "sintel": "Sintel", "ddad": "DDAD", "eth3d": "ETH3D"}
     sets["diode"] = "DIODE"
-    parts = ["Tables have different sets, crops, caps and alignments: compare inside a table only.\n"]
+    parts = ["Tables have different sets, crops, caps and alignments. Compare only within a table.\n"]
     for item in protocol.published:
         rows = [
             [model, *(" / ".join(f"{value:.3f}" for value in values.get(name, ())) or _NONE for name in sets)]
@@ -248,4 +247,5 @@ def _sentence(text: str) -> str:
 
 
 def _notes(notes: Mapping[str, str]) -> str:
-    return "Not reproducible: " + "; ".join(f"{name} ({text})" for name, text in notes.items()) + "." if notes else ""
+    """Return a list of the sets whose published numbers do not reproduce."""
+    return "Not reproducible:\n\n" + "\n".join(f"- {name}: {text}." for name, text in notes.items()) if notes else ""

@@ -70,7 +70,7 @@ def difference_in_words(better: str, other: str, scores: Measures, difference: D
     over = f" in the mean over {sets} sets" if sets > 1 else ""
     limits = f"95 %: {low:.3f} to {high:.3f}"
     if not difference.is_sure:
-        return f"{better} and {other} cannot be told apart in {measure}{over}: {difference.mean:+.3f} ({limits})"
+        return f"{better} and {other} do not differ significantly in {measure}{over}: {difference.mean:+.3f} ({limits})"
     return f"{better} beats {other} by {abs(difference.mean):.3f} {measure}{over} ({limits})"
 
 

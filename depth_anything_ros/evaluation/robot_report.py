@@ -38,7 +38,7 @@ def _of_set(result: SetResult) -> list[str]:
         "",
         f"Voxels of {100 * first['voxel']:g} cm, occupied by {first['min_points']} or more points.",
         "",
-        "| | missed obstacles | false obstacles | scale spread | scale drift a minute | flicker | ms, median / 95 % |",
+        "| | missed obstacles | false obstacles | scale spread | scale drift/minute | flicker | ms, median / 95 % |",
         "|---|---|---|---|---|---|---|",
         *(_summary(title, values) for title, values in rows),
         "",
