@@ -1,12 +1,13 @@
 """Measures what each extra costs: size of the installation, time and memory of the import, in fresh environments.
 
-    python benchmarks/sizes.py [--extras none ros view ...] [--constraint FILE] [--folder DIR] [--limit MB]
-                               [--json FILE]
+    python benchmarks/sizes.py [--extras none ros view ...] [--wheel FILE] [--constraint FILE] [--folder DIR]
+                               [--limit MB] [--json FILE]
 
 Each extra is installed by pip with its dependencies into an environment of its own, which is deleted afterwards. Size:
 all files of the environment, without pip. Import: the package's estimator and all packages of the extra, the median of
 several processes; the memory is the resident one after it. The exit status is 1 if a robot's installation (`none`; its
-ROS 2 comes from apt) is larger than the limit, or an extra cannot be installed. Needs the network.
+ROS 2 comes from apt) is larger than the limit, or an extra cannot be installed. The other extras are measured then too.
+Needs the network.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ import subprocess
 import sys
 import tempfile
 import venv
-from collections.abc import Iterator, Sequence
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from email import message_from_bytes
 from pathlib import Path
 from statistics import median
 
-from depth_anything_ros.system.extras import ENABLES, EXTRAS
+from depth_anything_ros.system.extras import EXTRAS, INCLUDED
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NONE = "none"
@@ -32,6 +35,8 @@ LIMIT = 400.0
 """MB of a robot's installation."""
 REPEATS = 5
 ESTIMATOR = "depth_anything_ros.runtime.estimator"
+SHARED = {"ros-kilted": ("rclpy", "sensor_msgs"), "meshes": ("numba", "PIL"), "docs": ("mkdocs", "mkdocstrings")}
+"""Packages of an extra that `EXTRAS` lists under another one, or not at all."""
 MEASURE = """
 import sys, time
 started = time.perf_counter()
@@ -63,29 +68,56 @@ class Cost:
 def main() -> int:
     """Install, measure, print a table, write JSON. Return 1 if a robot's installation is too large."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--extras", nargs="+", choices=(NONE, *ENABLES), default=(NONE, *ENABLES), metavar="EXTRA")
+    parser.add_argument("--extras", nargs="+", metavar="EXTRA", help=f"{NONE} or extras of setup.py; default: all")
+    parser.add_argument("--wheel", type=Path, metavar="FILE", help="of the package; default: built from the checkout")
     parser.add_argument("--constraint", type=Path, default=REPOSITORY / "constraints.txt", metavar="FILE")
     parser.add_argument("--folder", type=Path, help="where the environments are made (default: a temporary folder)")
     parser.add_argument("--limit", type=float, default=LIMIT, metavar="MB", help="of a robot's installation")
-    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="written after each extra")
     arguments = parser.parse_args()
-    costs, failed = [], []
+    costs: list[Cost] = []
+    failed: dict[str, str] = {}
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        wheel = build_wheel(Path(folder))
-        for extra in arguments.extras:
+        wheel = arguments.wheel or build_wheel(Path(folder))
+        choices = [NONE, *extras_of(wheel)]
+        if unknown := sorted(set(arguments.extras or ()) - set(choices)):
+            parser.error(f"no extra {', '.join(unknown)}; there are {', '.join(choices)}")
+        for extra in arguments.extras or choices:
             print(f"installing {extra}", file=sys.stderr, flush=True)
             try:
                 costs.append(cost_of(extra, wheel, arguments.constraint, Path(folder) / "environment"))
             except subprocess.CalledProcessError as error:
-                failed.append(extra)
-                print(f"{extra}: {(error.stderr or '').strip().splitlines()[-1:]}", file=sys.stderr)
+                failed[extra] = ((error.stderr or "").strip().splitlines() or [str(error)])[-1]
+            if arguments.json:
+                arguments.json.write_text(json.dumps([asdict(cost) for cost in costs], indent=2))
     print("\n".join(table(costs)))
-    if arguments.json:
-        arguments.json.write_text(json.dumps([asdict(cost) for cost in costs], indent=2))
-    too_large = [cost for cost in costs if cost.extra == NONE and cost.size > arguments.limit]
-    for cost in too_large:
-        print(f"{cost.extra}: {cost.size:.0f} MB is more than {arguments.limit:g} MB", file=sys.stderr)
-    return int(bool(too_large or failed))
+    return report_problems(costs, failed, arguments.limit)
+
+
+def report_problems(costs: Sequence[Cost], failed: Mapping[str, str], limit: float) -> int:
+    """Print what is too large and what could not be measured. Return the exit status.
+
+    Args:
+        costs: what was measured.
+        failed: the reasons, by extra.
+        limit: MB of a robot's installation.
+    """
+    problems = [
+        f"{cost.extra}: {cost.size:.0f} MB is more than {limit:g} MB"
+        for cost in costs
+        if cost.extra == NONE and cost.size > limit
+    ]
+    problems += [f"{extra}: not measured: {reason}" for extra, reason in failed.items()]
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return int(bool(problems))
+
+
+def extras_of(wheel: Path) -> list[str]:
+    """Return the extras of a wheel, in the order of setup.py."""
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        return message_from_bytes(archive.read(metadata)).get_all("Provides-Extra", [])
 
 
 def build_wheel(folder: Path) -> Path:
@@ -134,13 +166,18 @@ def pip(python: str, *words: str) -> None:
 
 
 def clean_environment() -> dict[str, str]:
-    """Return the environment variables without the one that makes packages of elsewhere look installed."""
-    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    """Return the environment variables without those that make packages of elsewhere look installed.
+
+    The last two come from the ROS wheels, if this environment has them: the fresh one would load these libraries.
+    """
+    of_here = {"PYTHONPATH", "LD_LIBRARY_PATH", "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
+    return {name: value for name, value in os.environ.items() if name not in of_here}
 
 
 def modules_of(extra: str) -> list[str]:
     """Return the modules whose import is measured."""
-    return [ESTIMATOR, *(package for package, its in EXTRAS.items() if its == extra)]
+    extras = {extra, *INCLUDED.get(extra, ())}
+    return [ESTIMATOR, *(package for package, its in EXTRAS.items() if its in extras), *SHARED.get(extra, ())]
 
 
 def import_cost(python: Path, modules: Sequence[str]) -> tuple[float, float]:

@@ -64,7 +64,12 @@ ENABLES = {
 """What an extra is for, in the order of a user's needs; not `test`, which developers install."""
 
 
-INCLUDED = {"train": {"torch", "onnx", "data"}, "ray": {"train", "torch", "onnx", "data"}}
+INCLUDED = {
+    "openvino-int8": {"openvino"},
+    "tensorrt": {"onnx"},
+    "train": {"torch", "onnx", "data"},
+    "ray": {"train", "torch", "onnx", "data"},
+}
 """The extras that an extra includes."""
 
 
