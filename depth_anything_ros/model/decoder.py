@@ -83,6 +83,10 @@ class Scratch(FusionBlocks):
             nn.Sigmoid() if metric else nn.ReLU(),
         )
 
+    def output_chain(self) -> tuple[nn.Conv2d, ...]:
+        """Return the last convolutions, in order: only ReLU and resizing are between them."""
+        return self.refinenet1.out_conv, self.output_conv1, self.output_conv2[0], self.output_conv2[2]
+
 
 class DPTNeck(nn.Module):
     """A module that fuses four tapped feature maps into one. A subclass sets ``scratch``."""

@@ -77,6 +77,10 @@ class SkipHead(FusionBlocks):
             nn.Sigmoid() if metric else nn.ReLU(),
         )
 
+    def output_chain(self) -> tuple[nn.Conv2d, ...]:
+        """Return the last convolutions, in order: only ReLU and resizing are between them."""
+        return self.refine2.out_conv, self.output_conv2[0], self.output_conv2[2]
+
 
 class SkipDecoder(DPTNeck):
     """A decoder from four tapped feature maps and the image to one map: inverse depth >= 0, or a share of max_depth."""

@@ -47,7 +47,7 @@ def nominal_scale(
         true.append(frame.depth[rows, columns])
     values, depths = np.concatenate(predicted), np.concatenate(true)
     weights = np.repeat(weights_of(source_numbers), NOMINAL_SAMPLES)
-    if np.ptp(values) == 0:
+    if np.ptp(values) <= 1e-6 * np.abs(values).max():  # resizing a constant rounds it
         raise ValueError("the network's inverse depth is the same everywhere: it has learned nothing; train it longer")
     # Search around the scale that maps the network's typical value to a typical inverse depth.
     typical = np.median(values) or values.mean()  # a ReLU may have zeroed most
@@ -104,15 +104,14 @@ def rescale_output(network: DepthAnything, factor: float) -> None:
     """Multiply a relative network's output by a factor, exactly.
 
     Scale-invariant losses do not fix a network's scale, so it drifts: to ten million in the bundled one, beyond the
-    range of half precision. The factor is spread over the last four convolutions, so that nothing between them
-    overflows either. Only ReLU and resizing are between them, and both pass a factor.
+    range of half precision. The factor is spread over the last convolutions, so that nothing between them overflows
+    either. Only ReLU and resizing are between them, and both pass a factor.
 
     Args:
         network: the network, changed in place.
         factor: greater than 0.
     """
-    scratch = network.depth_head.scratch
-    chain = (scratch.refinenet1.out_conv, scratch.output_conv1, scratch.output_conv2[0], scratch.output_conv2[2])
+    chain = network.depth_head.scratch.output_chain()
     step = factor ** (1 / len(chain))
     for position, convolution in enumerate(chain, start=1):
         convolution.weight.mul_(step)

@@ -28,9 +28,9 @@ def frames_of(network: DepthAnything, a: float, b: float) -> list[LabeledImage]:
 
 
 @pytest.fixture
-def network() -> DepthAnything:
+def network(request) -> DepthAnything:
     torch.manual_seed(0)
-    network = DepthAnything("tiny", "v2").eval()
+    network = DepthAnything(getattr(request, "param", "tiny"), "v2").eval()
     init_decoder_bias(network)
     torch.nn.init.normal_(network.depth_head.scratch.output_conv2[2].weight, std=20.0)  # far from constant
     return network
@@ -59,16 +59,17 @@ def test_sparse_depth_is_enough_for_nominal_scale(network):
         assert ours[row, column].item() == pytest.approx(frame.depth[row, column], rel=0.01)
 
 
+@pytest.mark.parametrize("network", ["tiny", "hybrid"], indirect=True)
 def test_constant_network_has_no_nominal_scale(network):
     torch.nn.init.zeros_(network.depth_head.scratch.output_conv2[2].weight)
     with pytest.raises(ValueError, match="learned nothing"):
         nominal_scale(network, frames_of(network, 1.0, 0.1), SIZE)
 
 
+@pytest.mark.parametrize("network", ["tiny", "hybrid"], indirect=True)
 def test_rescale_output_spreads_factor_over_layers(network):
     image = torch.randn(1, 3, *SIZE)
-    scratch = network.depth_head.scratch
-    chain = (scratch.refinenet1.out_conv, scratch.output_conv1, scratch.output_conv2[0], scratch.output_conv2[2])
+    chain = network.depth_head.scratch.output_chain()
     weights = [convolution.weight.clone() for convolution in chain]
     with torch.no_grad():
         before = network(image)
@@ -77,7 +78,7 @@ def test_rescale_output_spreads_factor_over_layers(network):
     assert before.max() > 0
     torch.testing.assert_close(after, 1e-6 * before, rtol=1e-4, atol=0.0)
     for convolution, weight in zip(chain, weights, strict=True):
-        torch.testing.assert_close(convolution.weight, 10**-1.5 * weight)
+        torch.testing.assert_close(convolution.weight, 1e-6 ** (1 / len(chain)) * weight)
 
 
 def test_nominal_scale_of_rescaled_network_is_one(network):

@@ -48,6 +48,14 @@ def forgetful(tmp_path_factory) -> str:
     return str(path)
 
 
+def test_hybrid_is_trained_from_tiny(scenes, tmp_path):
+    values = configuration(scenes, "teacher", optimizer__steps=2, losses={"gradient": 0.5, "log": 0.5})
+    values["network"] = {"encoder": "hybrid", "version": "v2", "start": "tiny"}
+    checkpoint = train(tmp_path, values) / "teacher.safetensors"
+    assert (read_record(checkpoint).encoder, read_record(checkpoint).name) == ("hybrid", "teacher")
+    load_checkpoint(checkpoint)
+
+
 @pytest.mark.parametrize(
     ("stage", "changes"),
     [
