@@ -1,6 +1,7 @@
 """All measurements and checks that need a GPU, in one command of minutes.
 
-    python -m benchmarks.gpu --minutes 8 --output DIR [--only STEP …] [--encoder FILE] [--dry-run]
+    python -m benchmarks.gpu --minutes 8 --output DIR [--only STEP …] [--encoder FILE] [--scenes DIR]
+                             [--dry-run]
 
 Runs from a checkout. It needs PyTorch with CUDA, NumPy, OpenCV, and the packages of `gpu_machine`; no ROS, no network,
 no installed package. The steps run in order of importance, each in its own process with a time limit. Later steps get
@@ -55,6 +56,7 @@ def _run_all(arguments: argparse.Namespace, work: Path) -> list[Outcome]:
         print(f"{step.name}: {seconds:.0f} s at most", flush=True)
         words = ["--device", "cpu" if arguments.dry_run else "cuda", "--output", str(arguments.output.absolute())]
         words += ["--encoder", str(arguments.encoder.absolute())] if arguments.encoder else []
+        words += ["--scenes", str(arguments.scenes.absolute())] if arguments.scenes else []
         words += ["--plant", planted[step.name]] if step.name in planted else []
         outcome = run_step(step, seconds, work, words, report.show_running)
         report.add(outcome)
@@ -83,6 +85,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--only", nargs="+", choices=names, metavar="STEP", help=f"steps to run: {', '.join(names)}")
     parser.add_argument("--encoder", type=Path, metavar="FILE", help="initial weights of a ViT-S (default: random)")
+    parser.add_argument("--scenes", type=Path, metavar="DIR", help="shards of rendered scenes to train on as well")
     parser.add_argument("--dry-run", action="store_true", help="run on the CPU, with tiny sizes and fakes")
     parser.add_argument(
         "--plant",
@@ -95,6 +98,8 @@ def _arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.encoder and not arguments.encoder.is_file():
         parser.error(f"--encoder {arguments.encoder}: file not found")
+    if arguments.scenes and not arguments.scenes.is_dir():
+        parser.error(f"--scenes {arguments.scenes}: folder not found")
     return arguments
 
 

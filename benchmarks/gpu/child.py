@@ -35,7 +35,9 @@ def main() -> int:
     if arguments.plant == "hang":
         threading.Event().wait()
     step = next(step for step in STEPS if step.name == arguments.step)
-    step.run(StepContext(arguments.device, arguments.folder, arguments.output, arguments.encoder), results)
+    step.run(
+        StepContext(arguments.device, arguments.folder, arguments.output, arguments.encoder, arguments.scenes), results
+    )
     return 0
 
 
@@ -54,6 +56,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--encoder", type=Path)
+    parser.add_argument("--scenes", type=Path)
     parser.add_argument("--plant", choices=PLANTS)
     return parser.parse_args()
 

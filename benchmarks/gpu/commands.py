@@ -15,18 +15,19 @@ def command(*words: object) -> list[str]:
     return [sys.executable, "-m", "depth_anything_ros", *map(str, words)]
 
 
-def train_tiny(context: StepContext, name: str, **sections: dict[str, Any]) -> list[str]:
-    """Return the command that trains the bundled model's teacher stage.
+def train_small(context: StepContext, name: str, encoder: str = "tiny", **sections: dict[str, Any]) -> list[str]:
+    """Return the command that trains a small network from the bundled model's encoder, as a teacher.
 
     Args:
         context: of the step.
         name: of the run's folder in the step's folder.
+        encoder: "tiny" or "hybrid".
         sections: settings in addition to the common ones.
     """
     values = {
         "stage": "teacher",
         "name": "teacher",
-        "network": {"encoder": "tiny", "version": "v2", "start": "tiny"},
+        "network": {"encoder": encoder, "version": "v2", "start": "tiny"},
         "run": {"precision": "32-true" if context.is_dry else "bf16-mixed", "log_every": 1},
     }
     for section, settings in sections.items():

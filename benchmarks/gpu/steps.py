@@ -19,12 +19,14 @@ class StepContext:
         folder: the step's working folder; those of the other steps are next to it.
         output: the report's folder, for a few small files.
         encoder: a file with initial weights of an encoder, None for random ones.
+        scenes: a folder with shards of rendered scenes, in addition to those that are rendered here.
     """
 
     device: str
     folder: Path
     output: Path
     encoder: Path | None = None
+    scenes: Path | None = None
 
     @property
     def is_dry(self) -> bool:

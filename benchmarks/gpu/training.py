@@ -10,7 +10,7 @@ import time
 import numpy as np
 import torch
 
-from benchmarks.gpu.commands import train_tiny
+from benchmarks.gpu.commands import train_small
 from benchmarks.gpu.machine import DRY_SIDES
 from benchmarks.gpu.parts import near, part
 from benchmarks.gpu.results import Results
@@ -109,7 +109,7 @@ def _start(context: StepContext, name: str, **settings: object) -> subprocess.Po
     }
     optimizer = {"steps": STEPS, "warmup_steps": 2}
     return subprocess.Popen(
-        train_tiny(context, name, data=data, optimizer=optimizer, run={"save_every": 2, **settings})
+        train_small(context, name, data=data, optimizer=optimizer, run={"save_every": 2, **settings})
     )
 
 
