@@ -1,4 +1,4 @@
-"""`depth_anything_ros ablate`: variants of one stage, trained and scored, in a table beside the paper's scores."""
+"""`depth_anything_ros ablate`: variants of one stage, trained and scored, in a table next to the paper's scores."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 TABLE = "table.md"
 
 _EPILOG = """\
-FILE has a base configuration and its variants; config/train has the paper's tables. --base sets another base, such as
-one for a small machine, and --set changes all variants. Finished variants are not trained again. --devices trains
+FILE has a base configuration and its variants; config/train has those of the papers. --base sets another base, such
+as one for a small machine, and --set changes all variants. Finished variants are not trained again. --devices trains
 each variant on several GPUs of this machine; start this command once, without torchrun or srun.
 
 example: depth_anything_ros ablate config/train/ablation_components.yaml --output runs/ablation --data ALL_SETS

@@ -1,4 +1,4 @@
-"""`depth_anything_ros bag`: what the depth node would publish for a recording, computed offline at full speed."""
+"""`depth_anything_ros bag`: the outputs of the depth node for a recording, computed offline at full speed."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ from depth_anything_ros.system.signals import signal_handlers
 
 NAMES = (*TOPICS, SCALE)
 MANY_IMAGES = 100
-"""Images from which it pays to load the model again."""
+"""Number of images from which loading the model a second time saves time."""
 _DEFAULT = ("info", "depth", "points", "inverse_depth", "sigma", SCALE)
 _EPILOG = """\
-OUT gets the messages of IN (--no-copy leaves them out) and, for each image, what the depth node would publish:
+OUT gets the messages of IN (--no-copy omits them) and, for each image, the outputs of the depth node:
   info          depth/camera_info        depth        depth/image_rect, 32FC1 in meters
   points        points                   millimeters  depth/image_raw, 16UC1
   scale         scale, with a source     sigma        depth/sigma, 32FC1 in meters, with a source
   color         depth/image_color        confidence   confidence/image
   inverse_depth inverse_depth/image, of a relative model
-Stamps and frame_ids are those of the images, and so are the times of receipt.
+Outputs have the stamp, the frame_id and the time of receipt of their image.
 
-Parameters are the node's: --params takes its YAML file, --param sets one. A relative model has no meters unless a
-sensor (--points, --depth, --scan, --range, --camera-height) or scale.a and scale.b tell the scale. A measurement of up
-to 0.1 s after an image counts too. TF is read from the bag.
+Parameters are the node's: --params takes its YAML file, --param sets one. TF is read from the bag. A relative model
+needs a scale for meters: a sensor (--points, --depth, --scan, --range, --camera-height), or scale.a and scale.b. A
+measurement of up to 0.1 s after an image counts too.
 
 Messages that cannot be read are skipped, named and counted; the exit status is then 1. Ctrl-C leaves OUT_partial, a
-valid bag of what was done. ROS 1 bags are converted to ROS 2.
+valid bag of the finished part. ROS 1 bags are converted to ROS 2.
 
 examples: depth_anything_ros bag drive.mcap drive_depth
           depth_anything_ros bag drive.mcap depth.mcap --points /lidar/points --save depth points --no-copy
@@ -104,7 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 @dataclass(frozen=True)
 class _Setup:
-    """What the options say, checked before the model is loaded."""
+    """The checked options, before the model is loaded."""
 
     model: ModelParameters
     stream: StreamParameters

@@ -1,4 +1,4 @@
-"""What became of the messages of a recording in `bag`."""
+"""The outcome of `bag`: written, failed and skipped messages."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from pathlib import Path
 from depth_anything_ros.system.reason_counts import join_reasons
 
 MAX_NAMED = 3
-"""Most skipped messages of a topic that are named; the others are counted."""
+"""Maximum number of skipped messages named per topic; the others are counted."""
 
 
 @dataclass
 class Outcome:
-    """What became of the messages.
+    """The outcome of a run.
 
     Attributes:
-        images: number of images of the recording.
-        done: number of images whose outputs were written.
-        failed: number of images that could not be used.
-        reasons: why messages were skipped, by topic.
-        incomplete: number of images without some output, by the reason.
-        stopped: why the recording could not be read to its end; "" if it was.
-        is_interrupted: whether the user stopped it.
-        path: of the written bag.
+        images: Number of images in the recording.
+        done: Number of images whose outputs were written.
+        failed: Number of images that could not be used.
+        reasons: Reasons for skipped messages, by topic.
+        incomplete: Number of images without some output, by the reason.
+        stopped: Reason why the recording could not be read to its end, or "".
+        is_interrupted: Whether the user stopped the run.
+        path: Path of the written bag.
     """
 
     images: int
@@ -42,11 +42,11 @@ class Outcome:
         return bool(self.failed or self.reasons or self.stopped)
 
     def skip(self, topic: str, time: int, error: object) -> None:
-        """Note a message that is left out."""
+        """Record a skipped message and its reason."""
         self.reasons.setdefault(topic, []).append(f"{1e-9 * time:.3f} s: {' '.join(str(error).split())}")
 
     def problems(self) -> Iterator[str]:
-        """Yield what was left out, one line for each topic or reason."""
+        """Yield a line for each topic with skipped messages, and for each other loss."""
         for topic, reasons in self.reasons.items():
             more = f"; and {len(reasons) - MAX_NAMED} more" if len(reasons) > MAX_NAMED else ""
             yield f"{topic}: skipped {len(reasons)} messages: {'; '.join(reasons[:MAX_NAMED])}{more}"

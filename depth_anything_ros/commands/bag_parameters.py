@@ -1,4 +1,4 @@
-"""The depth node's parameters for `bag`: from a parameter file and from options, checked as the node checks them."""
+"""The depth node's parameters for `bag`, from a parameter file and from options, with the node's checks."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def parse_parameter(text: str) -> tuple[str, Any]:
 
 
 def parameter_values(file: Path | None, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the value of each of the node's parameters: its default, that of the file, or the given one.
+    """Return the value of each of the node's parameters. Options override the file, which overrides the defaults.
 
     Args:
-        file: a ROS parameter file; None for none.
-        given: by name, from options.
+        file: ROS parameter file, or None.
+        given: Values from options, by name.
 
     Raises:
-        CommandError: a value is invalid, or a given name is unknown.
-        ParameterFileError: the file is invalid.
+        CommandError: A value is invalid, or a given name is unknown.
+        ParameterFileError: The file is invalid.
     """
     values = {declaration.name: declaration.default for declaration in DECLARATIONS}
     for name, value in (values_in_file(file, NODE) if file is not None else {}).items():

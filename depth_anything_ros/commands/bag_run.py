@@ -1,4 +1,4 @@
-"""The run of `bag`: reads a recording in its order, computes each image's outputs, and writes them after it."""
+"""The run of `bag`: read a recording in order, compute the outputs of each image, and write them after it."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from depth_anything_ros.system.background import CallLater, ReadAhead
 from depth_anything_ros.system.progress import progress_bar
 
 LOOKAHEAD = 100_000_000
-"""Nanoseconds after an image whose messages are read before it is computed: as far as a measurement may be away."""
+"""Nanoseconds of messages after an image that are read before it is computed: the largest delay of a measurement."""
 MAX_BEHIND = 300_000_000
-"""Nanoseconds after an image until which its outputs are computed: sensors keep few measurements for late images."""
+"""Maximum nanoseconds from an image until its outputs are computed, because sensors buffer few measurements."""
 MAX_WAITING = 1 << 29
-"""Most bytes of messages that wait; more are not looked ahead."""
+"""Maximum bytes of waiting messages. The look-ahead stops there."""
 READ_AHEAD = 16
 """Messages that are read while an image is computed."""
 WRITTEN_LATER = 16
@@ -45,14 +45,14 @@ class BagRun:
     """Computes the outputs of one camera of a bag.
 
     Args:
-        reader: of the bag.
-        estimator: the model.
-        halves: the same model for each of several images at once, from `load_halves`.
-        settings: of the frames.
-        measuring: how sensors tell the scale.
-        topics: that are used.
-        saved: the outputs to write.
-        namespace: of their topics.
+        reader: Reader of the bag.
+        estimator: The model.
+        halves: The same model for each of several parallel images, from `load_halves`.
+        settings: Settings of the frames.
+        measuring: Settings for the scale from sensors.
+        topics: The topics to use.
+        saved: The outputs to write.
+        namespace: Namespace of the output topics.
     """
 
     def __init__(
@@ -131,14 +131,14 @@ class BagRun:
         """Write all messages.
 
         Args:
-            output: the bag to write.
-            copies: whether the messages of the recording are copied.
+            output: The bag to write.
+            copies: Whether the messages of the recording are copied.
 
         Returns:
-            What became of them.
+            The outcome of the run.
 
         Raises:
-            OSError: the bag cannot be written.
+            OSError: The bag cannot be written.
         """
         outcome = Outcome(self._topics.images)
         names = {name: self._prefix + (SCALE if name == SCALE else TOPICS[name]) for name in self._saved}
@@ -180,7 +180,7 @@ class BagRun:
     def _ordered(self, outcome: Outcome, copies: bool) -> Iterator[tuple[Any, int, bytes, Any]]:
         """Yield connection, time and bytes of each message, with the message itself if it is an image.
 
-        Messages are handled when they are read, and yielded when those of the look-ahead have been handled too.
+        A message is handled when it is read. It is yielded after the messages of the look-ahead have been handled too.
         """
         waiting: deque[tuple[Any, int, bytes, Any]] = deque()
         size = 0
@@ -244,7 +244,7 @@ class BagRun:
         return started
 
     def _write(self, started: _Started, output: BagOutput, later: CallLater, outcome: Outcome) -> None:
-        """Write the messages of an image, after the image itself, and then what was recorded after it."""
+        """Write an image, its outputs, and then the messages recorded after it."""
         after = iter(started.after)
         for write in itertools.islice(after, 1):  # the image
             later.call(write)
@@ -273,13 +273,13 @@ class BagRun:
 
 @dataclass
 class _Started:
-    """An image on its way.
+    """An image in progress.
 
     Attributes:
-        time: nanoseconds, when it was received.
-        frame: None if it cannot be used.
-        estimate: the model's work on it.
-        after: writes the image's own message and those that follow it.
+        time: Time of receipt in nanoseconds.
+        frame: The frame, or None if it cannot be used.
+        estimate: The pending result of the model.
+        after: Write functions of the image's message and the messages that follow it.
     """
 
     time: int

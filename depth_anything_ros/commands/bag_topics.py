@@ -1,4 +1,4 @@
-"""The topics of a bag that `bag` uses: images, camera_info, and those of the sensors that tell the scale."""
+"""The topics of a recording for `bag`: images, camera_info, and the sensors for the scale."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ class BagTopics:
     """The topics that are used.
 
     Attributes:
-        image: of the camera.
-        info: its camera_info; None if the bag has none.
-        images: number of the images.
-        sensors: the source of each sensor's topic.
-        depth_info: camera_info of the depth image.
-        imu: for the direction of gravity; None without it.
-        odometry: None without it.
-        transforms: topics of TF.
-        notes: what was chosen without an option, one line each.
+        image: Topic of the camera's images.
+        info: Topic of their camera_info, or None.
+        images: Number of images.
+        sensors: Source of the scale, by topic.
+        depth_info: Topic of the depth image's camera_info, or None.
+        imu: Topic of the IMU for the direction of gravity, or None.
+        odometry: Topic of the odometry, or None.
+        transforms: Topics of TF.
+        notes: Automatic choices, one line each.
     """
 
     image: str
@@ -65,10 +65,10 @@ def choose_bag_topics(name: str, reader: Any, args: argparse.Namespace, measurin
     """Return the topics to use.
 
     Args:
-        name: of the bag, for errors.
-        reader: of the bag.
-        args: the command's options.
-        measuring: which sensors tell the scale.
+        name: Name of the bag, for errors.
+        reader: Reader of the bag.
+        args: The command's options.
+        measuring: Settings for the scale from sensors.
 
     Raises:
         DataError: a topic is missing or has the wrong type, or the choice is ambiguous.

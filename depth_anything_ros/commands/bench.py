@@ -15,8 +15,8 @@ from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.extras import require
 
 _EPILOG = """\
-Each candidate runs in its own process, and all are measured in turns, so that a change of the clock rate affects all
-of them: trust ratios more than times. pre: image to batch; model: the engine alone; post: map to the image's size;
+Each candidate runs in its own process. All are measured in turns, so a change of the clock rate affects all of them.
+Trust ratios more than times. pre: image to batch; model: the engine alone; post: map to the image's size;
 whole: all three. At the fixed rate one frame waits and a newer one replaces it, as in the node; its age counts from
 its due time. "of GEMM": speed relative to large float32 matrix products, measured between the turns. Times are
 medians, 95th and 99th percentiles over all rounds.

@@ -1,4 +1,4 @@
-"""`depth_anything_ros calibrate`: what the sensors of a robot tell about a model's scale, from a bag or live topics."""
+"""`depth_anything_ros calibrate`: measure a model's scale with a robot's sensors, from a bag or live topics."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ The folder gets
   calibration.png   residuals by range, ln a over time, and one frame for each source
   record.json       the model's record with scale_rate, the drift of its scale, for depth_node's parameter record
 
-For each source the report has the frames that it scales, the scale a, b that suits all frames best with its spread over
-time, the error by distance, and two checks: do its stamps agree with the images (only while the view changes), and do
-its extrinsics (a rotation, or a shift to the side). Transforms come from /tf and /tf_static, or from --extrinsics.
+For each source the report has the number of scaled frames, the best scale a, b for all frames with its spread over
+time, and the error by distance. It checks the stamps against the images (only while the view changes), and the
+extrinsics for a rotation or a sideways shift. Transforms come from /tf and /tf_static, or from --extrinsics.
 
 examples: depth_anything_ros calibrate drive.mcap --output calibration
           depth_anything_ros calibrate drive.mcap --points /lidar/points --scan /scan --output calibration
@@ -234,7 +234,7 @@ def _write(
 
 
 def _plot(one: SourceReport) -> SourcePlot:
-    assert one.pair is not None  # it has fits
+    assert one.pair is not None  # the best source has fits
     shown = one.fits[len(one.fits) // 2]
     return SourcePlot(
         one.name,

@@ -1,4 +1,4 @@
-"""The camera of a recording, for `calibrate`: its images without distortion, and what the network makes of them."""
+"""The camera of a recording, for `calibrate`: its images without distortion, and the network's output for them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from depth_anything_ros.images.intensity import AUTO
 from depth_anything_ros.scale.calibration import Frame
 
 MAX_WIDTH = 640
-"""Pixels: larger images are compared at this width."""
+"""Maximum width in pixels at which images are compared."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class CameraModel:
     """The camera of the images.
 
     Attributes:
-        topic: of the images.
-        frame_id: its optical frame.
+        topic: Topic of the images.
+        frame_id: Optical frame of the camera.
         size: (height, width) of the images.
-        geometry: how they become those of a pinhole camera.
-        small: that camera at the size of the network's output in this command.
+        geometry: Conversion of the images to those of a pinhole camera.
+        small: The pinhole camera at the size of the network's output in this command.
     """
 
     topic: str
@@ -52,7 +52,7 @@ class CameraModel:
             message: a sensor_msgs Image or CompressedImage.
 
         Raises:
-            ValueError: it cannot be decoded, or has another size than the first one.
+            ValueError: The image cannot be decoded, or its size differs from the first one.
         """
         image = np.ascontiguousarray(ImageDecoder(AUTO).decode(message))
         if image.shape[:2] != self.size:
@@ -85,12 +85,12 @@ def camera_model(index: dict[str, TopicIndex], topics: Topics, rectified: bool |
     """Return the camera of the images, and print whether they count as raw.
 
     Args:
-        index: of the recording.
-        topics: that are used.
-        rectified: whether the images are rectified; None: the topic's name decides.
+        index: Index of the recording.
+        topics: The topics to use.
+        rectified: Whether the images are rectified; None: the topic's name decides.
 
     Raises:
-        CommandError: the camera_info does not fit the images.
+        CommandError: The camera_info does not fit the images.
     """
     first, info = index[topics.image], index[topics.info].first
     choice = choose_rectified(rectified, topics.image.removesuffix("/compressed"), distorts(info))

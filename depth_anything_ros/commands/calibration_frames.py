@@ -44,8 +44,8 @@ class Ground:
     """The ground as a source.
 
     Attributes:
-        height: of the camera above it, meters.
-        pitch: degrees by which the camera looks down, without an IMU.
+        height: Height of the camera above the ground, meters.
+        pitch: Degrees by which the camera looks down, without an IMU.
     """
 
     height: float
@@ -54,12 +54,12 @@ class Ground:
 
 @dataclass
 class Collected:
-    """What was read.
+    """The frames and measurements of a recording.
 
     Attributes:
-        frames: in the order of time.
-        measurements: by source, in the order of time.
-        failed: why an image could not be used, for each.
+        frames: Frames in the order of time.
+        measurements: Measurements by source, in the order of time.
+        failed: Reason for each image that could not be used.
     """
 
     frames: list[Frame] = field(default_factory=list)
@@ -71,13 +71,13 @@ def choose_frames(index: dict[str, TopicIndex], topics: Topics, count: int, has_
     """Return the times of frames, evenly spread over the images that have a measurement.
 
     Args:
-        index: of the recording.
-        topics: that are used.
-        count: the largest number of frames.
-        has_ground: whether the ground is a source, which every image has.
+        index: Index of the recording.
+        topics: The topics to use.
+        count: Maximum number of frames.
+        has_ground: Whether the ground is a source. It measures every image.
 
     Raises:
-        CommandError: no image has a measurement of its time.
+        CommandError: No image has a measurement of the same time.
     """
     images = sorted(set(index[topics.image].times))
     stamps = [sorted(index[topic].times) for topic in topics.sources.values()]
@@ -86,22 +86,22 @@ def choose_frames(index: dict[str, TopicIndex], topics: Topics, count: int, has_
         nearest = min(_gap(near, time) for near in stamps for time in images)
         raise CommandError(
             f"no message of {', '.join(topics.sources.values())} is within {MAX_DELAY} s of an image; the nearest is "
-            f"{nearest:.2f} s away: do both stamp by the same clock?"
+            f"{nearest:.2f} s away: check that both use the same clock"
         )
     chosen = np.unique(np.linspace(0, len(usable) - 1, min(count, len(usable))).round().astype(int))
     return [usable[place] for place in chosen]
 
 
 class Collector:
-    """Reads the images and measurements of chosen times.
+    """A reader of the images and measurements at chosen times.
 
     Args:
-        index: of the recording.
-        topics: that are used.
-        camera: of the images.
-        tree: transforms.
-        extrinsics: of the sensor; None: from ``tree``.
-        ground: None without it.
+        index: Index of the recording.
+        topics: The topics to use.
+        camera: Camera of the images.
+        tree: Transforms.
+        extrinsics: Extrinsics of the sensor; None: from ``tree``.
+        ground: The ground as a source, or None.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class Collector:
             collected.failed.append(f"the image at {one.time:.3f} s cannot be used: {error}")
 
     def _measurement(self, source: str, one: Stamped, estimator: Estimator) -> Measurement:
-        """Return a measurement. Clouds and depth images become references at once, because they are large."""
+        """Return a measurement. Clouds and depth images become references immediately, because they are large."""
         nearest_is_largest = not estimator.record.predicts_depth
         try:
             to_camera = self._to_camera(one)

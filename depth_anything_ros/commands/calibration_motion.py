@@ -1,4 +1,4 @@
-"""The camera's own motion as a source, for `calibrate`: features that are tracked through all images of a recording."""
+"""The camera's motion as a source, for `calibrate`: features are tracked through all images of a recording."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from depth_anything_ros.system.progress import progress_bar
 from depth_anything_ros.system.reason_counts import join_reasons
 
 MAX_WAITING = 100
-"""Images that wait for odometry as new as they are, at most."""
+"""Maximum number of images that wait for newer odometry."""
 
 
 def collect_motion(
@@ -38,16 +38,16 @@ def collect_motion(
     spacing: float,
     total: int,
 ) -> Collected:
-    """Return the frames that motion measures. Without any it is the last image, with the commonest reason.
+    """Return the frames that motion measures. Without any, return the last image with the most common reason.
 
     Args:
-        recording: to read.
-        camera: of the images.
-        topic: of the odometry.
-        odometry: takes its messages.
-        estimator: the model.
-        spacing: seconds between two frames, at least.
-        total: number of images, for the progress.
+        recording: The recording to read.
+        camera: Camera of the images.
+        topic: Topic of the odometry.
+        odometry: Buffer for its messages.
+        estimator: The model.
+        spacing: Minimum seconds between two frames.
+        total: Number of images, for the progress.
     """
     collected, tracked = Collected(measurements={MOTION: []}), MotionReferences(camera.small)
     reasons: Counter[str] = Counter()
@@ -77,7 +77,7 @@ def collect_motion(
 def _images_with_odometry(
     recording: Recording, images: str, topic: str, odometry: RecordedOdometry
 ) -> Iterator[Stamped]:
-    """Yield the images, each after the odometry that is as new as it is, as far as the recording has that."""
+    """Yield each image after odometry of its time has been read, if the recording has it."""
     waiting: deque[Stamped] = deque()
     for one in recording.messages({images, topic}):
         if one.topic == topic:

@@ -18,7 +18,7 @@ from depth_anything_ros.geometry.transform import Transform
 from depth_anything_ros.scale.source_report import ADEQUATE, FEW, SourceReport
 
 LONG = 10.0
-"""Seconds of a recording that shows how much a scale changes."""
+"""Minimum seconds of a recording to judge changes of the scale."""
 LAUNCHED = {
     "depth_image": "sensor_depth",
     "point_cloud": "points",
@@ -31,18 +31,18 @@ LAUNCHED = {
 
 @dataclass(frozen=True)
 class Setup:
-    """What the sensors were compared with.
+    """The setup of the comparison.
 
     Attributes:
-        recording: its name.
-        image: topic of the images.
-        depth_info: topic of the depth image's camera_info, or None.
-        imu: topic, or None.
-        estimator: the model.
-        extrinsics: given on the command line, x y z qx qy qz qw; None: from TF.
-        camera_height: meters; None without the ground as a source.
-        camera_pitch: degrees.
-        is_fixed: whether the parameter file sets the fixed pair.
+        recording: Name of the recording.
+        image: Topic of the images.
+        depth_info: Topic of the depth image's camera_info, or None.
+        imu: Topic of the IMU, or None.
+        estimator: The model.
+        extrinsics: Extrinsics of the command line, x y z qx qy qz qw; None: from TF.
+        camera_height: Height of the camera in meters; None without the ground as a source.
+        camera_pitch: Pitch of the camera in degrees.
+        is_fixed: Whether the parameter file sets the fixed pair.
     """
 
     recording: str
@@ -60,8 +60,8 @@ def text_of(one: SourceReport, setup: Setup) -> str:
     """Return the report of one source for the terminal.
 
     Args:
-        one: the source.
-        setup: of the comparison.
+        one: The source.
+        setup: Setup of the comparison.
     """
     lines = [f"{one.name}{f' ({one.topic})' if one.topic else ''}: {len(one.fits)} of {one.frames} frames have a scale"]
     for reason, count in one.refusal_counts.items():
@@ -72,7 +72,7 @@ def text_of(one: SourceReport, setup: Setup) -> str:
         lines.append(f"  {'drift':<18}{one.drift.text}")
         error = f"{one.error:.3f} with a fit to each frame"
         if one.pair.error is not None:
-            error += f"; {one.pair.error:.3f} with the fixed pair, on frames that it was not found on"
+            error += f"; {one.pair.error:.3f} with the fixed pair, on frames that were not used to find it"
         lines.append(f"  {'AbsRel':<18}{error}")
         lines.append(f"  {'depth uncertainty':<18}{100 * one.uncertainty:.0f} % (one standard deviation of a pixel)")
         lines.append(f"  {'outliers':<18}{100 * one.outliers:.0f} % of the references")
@@ -91,10 +91,10 @@ def json_of(reports: Sequence[SourceReport], best: SourceReport, setup: Setup, f
     """Return the content of calibration.json.
 
     Args:
-        reports: of all sources.
-        best: the most reliable one.
-        setup: of the comparison.
-        failed: images that could not be used.
+        reports: Reports of all sources.
+        best: The most reliable source.
+        setup: Setup of the comparison.
+        failed: Images that could not be used.
     """
     record = setup.estimator.record
     content = {
@@ -115,9 +115,9 @@ def parameters_of(best: SourceReport, setup: Setup, file: Path) -> str:
     """Return a parameter file for depth_node that uses the most reliable source, or the fixed pair.
 
     Args:
-        best: the source.
-        setup: of the comparison.
-        file: where it will be.
+        best: The source.
+        setup: Setup of the comparison.
+        file: Path of the parameter file.
     """
     record = setup.estimator.record
     head = [f"# Scale of {setup.image} with the model {record.name}, measured by depth_anything_ros calibrate."]
@@ -188,7 +188,7 @@ def _pair_text(one: SourceReport, setup: Setup) -> str:
     assert one.pair is not None
     a = math.exp(one.pair.log_a)
     if setup.estimator.record.is_metric:
-        return f"true depth is {a:.3f} times that of the model, ± {100 * one.pair.depth_spread:.1f} % between frames"
+        return f"true depth is {a:.3f} times the model's depth, ± {100 * one.pair.depth_spread:.1f} % between frames"
     shift = "" if setup.estimator.record.scale_model == "depth_scale" else f", b = {one.pair.b:.4g}"
     return f"a = {a:.4g}{shift} (from {one.pair.method})"
 
@@ -202,7 +202,7 @@ def spread_text(one: SourceReport) -> str:
         return f"{text}: too few frames to judge a fixed pair"
     if not one.allows_fixed_pair:
         return f"{text}: too large for a fixed pair (at most {100 * ADEQUATE:.0f} %)"
-    short = "" if seconds >= LONG else ", as far as so short a recording tells"
+    short = "" if seconds >= LONG else ", but the recording is short"
     return f"{text}: a fixed pair is adequate for this view{short}"
 
 
@@ -270,7 +270,7 @@ def _numbers_of(transform: Transform) -> list[float]:
 
 
 def _number(value: float) -> str:
-    """Return a number as every YAML reader takes it for a float: with a point, without an exponent."""
+    """Return a number that every YAML reader parses as a float: with a point, without an exponent."""
     return str(np.format_float_positional(value, precision=6, fractional=False, trim="0"))
 
 
@@ -283,11 +283,11 @@ def _capitalized(text: str) -> str:
 
 
 def record_of(best: SourceReport, setup: Setup) -> bytes | None:
-    """Return the model's record with the rate at which its scale changes, as JSON; None if that cannot be told.
+    """Return the model's record with the rate at which its scale changes, as JSON; None if the rate is undetermined.
 
     Args:
-        best: the most reliable source.
-        setup: of the comparison.
+        best: The most reliable source.
+        setup: Setup of the comparison.
     """
     rate = best.drift.rate
     if rate is None:

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="camera_info YAML of the camera: a path, file:// or package://",
     )
     parser.add_argument(
-        "--rate", type=parse.positive, metavar="HZ", help="frames per second (default: that of the source)"
+        "--rate", type=parse.positive, metavar="HZ", help="frames per second (default: the rate of the source)"
     )
     parser.add_argument(
         "--loop",

@@ -1,4 +1,4 @@
-"""`depth_anything_ros completion`: completes commands, options, choices and files in bash, zsh and tcsh."""
+"""`depth_anything_ros completion`: complete commands, options, choices and files in bash, zsh and tcsh."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`depth_anything_ros doctor`: checks this machine, and says what to type for each thing that is wrong.
+"""`depth_anything_ros doctor`: check this machine, and print the fix for each problem.
 
 Imports only the standard library, so that it also runs where packages are missing or broken.
 """
@@ -20,8 +20,8 @@ from depth_anything_ros.system.atomic_file import atomic_write
 
 STANDARD_OUTPUT = Path("-")
 EPILOG = """\
-Nothing is installed, changed or measured for long. The check of messages sends a few large images between two processes
-over a topic of its own, in your ROS domain. Each check has a time limit. The exit status is 1 if a problem stops a part
+The command installs and changes nothing. The check of messages sends a few large images between two processes over a
+private topic in your ROS domain. Each check has a time limit. The exit status is 1 if a problem stops a part
 of the package from working, else 0.
 
 examples: depth_anything_ros doctor
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", type=parse.model, default="tiny", help="model whose backend is predicted (default: %(default)s)"
     )
     parser.add_argument(
-        "--time-limit", type=parse.positive, metavar="SECONDS", help="most seconds for each check (default: 30 to 120)"
+        "--time-limit", type=parse.positive, metavar="SECONDS", help="maximum time of each check (default: 30 to 120)"
     )
     parser.add_argument(
         "--json",

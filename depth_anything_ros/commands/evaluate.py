@@ -43,9 +43,9 @@ are scored a second time without alignment. Their meters are corrected for the f
 of the model contains the focal length of its training. Means are over images, then over sets.
 
 --protocol full scores every pixel with known depth. --protocol published limits KITTI to the Garg crop and 80 m, and
-NYUv2 to the Eigen crop and 10 m, as papers do. For other sets both are the same. The other protocols are those of
-papers, with their own sets, frames, alignment and published numbers: {", ".join(PROTOCOLS[2:])}. What they fix
-cannot be changed by an option (docs/evaluation.md).
+NYUv2 to the Eigen crop and 10 m, as papers do. For other sets both are the same. The other protocols come from papers,
+with their sets, frames, alignment and published numbers: {", ".join(PROTOCOLS[2:])}. Options cannot change
+them (docs/evaluation.md).
 
 A bag is scored against a depth camera or a lidar in it, image by image: `evaluate BAG`. Topics are found by type; if
 several fit, the error lists them (--image, --truth). camera_info and TF come from the bag (docs/bags.md).
@@ -93,7 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="frames per set, evenly spaced; 0 for all (default: 10, or all frames that the protocol fixes)",
     )
     parser.add_argument(
-        "--protocol", choices=PROTOCOLS, default="full", help="what is scored, see below (default: full)"
+        "--protocol", choices=PROTOCOLS, default="full", help="rules of the scoring, see below (default: full)"
     )
     parser.add_argument(
         "--workers", type=int, default=1, metavar="N", help="threads that score; scores are the same (default: 1)"
@@ -102,7 +102,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resume",
         type=parse.output_folder,
         metavar="DIR",
-        help="keep the scores of each frame here, and take those that are there already",
+        help="store the scores of each frame in this folder, and reuse stored ones",
     )
     parser.add_argument(
         "--robot",
@@ -131,13 +131,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--markdown",
         type=parse.output_file,
         metavar="FILE",
-        help="write a table of AbsRel and δ1, beside published numbers",
+        help="write a table of AbsRel and δ1, next to published numbers",
     )
     parser.add_argument(
         "--html",
         type=parse.output_file,
         metavar="FILE",
-        help="write one page with tables, plots, and the worst and best images; it needs no network",
+        help="write one page with tables, plots, and the worst and best images; it works offline",
     )
     parser.add_argument(
         "--pictures", type=parse.output_folder, metavar="DIR", help="write SET.png: image, truth, prediction, error"
@@ -219,7 +219,7 @@ def _sets(args: argparse.Namespace, declaration: Declaration, protocol: Protocol
 
 
 def _obstacles(args: argparse.Namespace) -> ObstacleOptions | None:
-    """Return what an obstacle is, None without --robot."""
+    """Return the definition of an obstacle, None without --robot."""
     if not args.robot:
         if args.camera_height is not None:
             raise CommandError("--camera-height limits obstacles: also give --robot")

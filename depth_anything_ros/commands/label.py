@@ -36,14 +36,14 @@ BATCH = {"cuda": 16, "cpu": 4}
 INTERRUPTED = 130
 """Exit status after a request to stop, by Ctrl-C or SIGTERM."""
 STOPPING = (
-    "stop requested: ending after the present batch; finished shards are kept; run the same command to continue from "
+    "stop requested: ending after the current batch; finished shards are kept; run the same command to continue from "
     "there"
 )
 
 _EPILOG = """\
 Each shard of images gets a shard of labels with the same name: KEY.depth.png, 16 bits of inverse depth over the label's
-own range, and KEY.json. The same command continues an interrupted run. Several processes divide the shards if each has
-its number, from torchrun, srun or mpirun, or from you in RANK and WORLD_SIZE:
+own range, and KEY.json. The same command continues an interrupted run. Several processes divide the shards. Their
+numbers come from torchrun, srun or mpirun, or from RANK and WORLD_SIZE:
 
   torchrun --nproc-per-node 8 -m depth_anything_ros label SHARDS --teacher MODEL --output DIR
   srun --ntasks 8 depth_anything_ros label SHARDS --teacher MODEL --output DIR
@@ -124,7 +124,7 @@ def _run(arguments: argparse.Namespace, task: Task, with_ray: bool, stop: StopRe
     progress = _Progress()
     with labeling.claimed(task.rank, task.count) as folder:
         left = labeling.begin(task.rank, task.count)
-        earlier = recorded_problems(labeling) if task.count > 1 else {}  # a single process checks all that is not done
+        earlier = recorded_problems(labeling) if task.count > 1 else {}  # a single process checks all unfinished shards
         total = sum(labeling.shards[shard]["samples"] for shard in left)
         print(
             f"{len(left)} shards to label, {total} images; teacher {labeling.teacher.identity['name']} on "

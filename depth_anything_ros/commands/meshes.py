@@ -1,4 +1,4 @@
-"""`depth_anything_ros meshes`: make a pack of meshes from furniture catalogs, for rendered scenes."""
+"""`depth_anything_ros meshes`: make a mesh pack from furniture catalogs, for rendered scenes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from depth_anything_ros.system.extras import require
 from depth_anything_ros.system.progress import track
 
 DEBIAN = Path("/usr/share/sweethome3d/furniture")
-"""Where Debian's and Ubuntu's package sweethome3d-furniture puts its catalogs."""
+"""Folder of the catalogs in the Debian and Ubuntu package sweethome3d-furniture."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     output = arguments.output
     if output.is_dir() and any(output.iterdir()) and not (output / CATALOG).exists():
-        raise CommandError(f"{output} holds other files: give an empty folder, or one with a pack of meshes")
+        raise CommandError(f"{output} contains other files: give an empty folder, or one with a mesh pack")
     pool, meshes, left_out, unread = Pool(), [], Counter(), []
     for path in catalogs(arguments.sources):
         try:
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
                         meshes.append(convert(model, pool, arguments.triangles))
                     except UnusableError as error:
                         left_out[str(error)] += 1
-                    except Exception as error:  # trimesh raises many kinds on files that it cannot read
+                    except Exception as error:  # trimesh raises many kinds of errors for unreadable files
                         unread.append(f"{model.name}: {error or type(error).__name__}")
         except UnusableError as error:
             left_out[f"{path}: {error}"] += 1
@@ -88,7 +88,7 @@ def catalogs(sources: list[Path]) -> list[Path]:
 
 
 def write(output: Path, meshes: list, arrays: dict[str, np.ndarray]) -> None:
-    """Write a pack: arrays and credits first, then the catalog, which makes it whole."""
+    """Write a pack: arrays and credits first, then the catalog, which completes it."""
     from depth_anything_ros.synthetic.mesh_pack import CATALOG, CREDITS
 
     output.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("list", "list every known model, its license, and whether its files are on this machine"),
         ("show", "show one model's record: its output, its input, and its origin"),
         ("fetch", "download models from the hub into the cache"),
-        ("verify", "hash files again: those of the given models, or of all on this machine"),
+        ("verify", "hash the files of the given models, or of all models on this machine, again"),
         ("seal", "write a file's SHA-256 into it, after your own tool has changed an export"),
     ):
         action = actions.add_parser(name, help=summary, description=summary)

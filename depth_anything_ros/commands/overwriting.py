@@ -1,7 +1,7 @@
 """No command overwrites its inputs: all paths in its options are compared before any work starts.
 
-The ``type`` of an option says what it names: inputs for those that `arguments.reads` marks, outputs for `output_file`,
-`output_picture`, `output_bag` and `output_folder`. Links and ".." are resolved.
+The ``type`` of an option marks its values: `arguments.reads` marks inputs, and `output_file`, `output_picture`,
+`output_bag` and `output_folder` mark outputs. Links and ".." are resolved.
 """
 
 from __future__ import annotations

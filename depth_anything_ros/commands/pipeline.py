@@ -26,7 +26,8 @@ _EPILOG = """\
 FILE lists steps, each a name and a command: "train teacher.yaml --output $run/teacher". In commands, $run is --output,
 $here is the folder of FILE, and every --define NAME=VALUE is $NAME. A finished step runs again only if its command, or
 a file or folder in it, has changed, or if its result is missing. An interrupted step continues where its command can.
-FILE may set default values under `defaults`, and list under `folders` and `models` what must exist at the beginning.
+FILE may set default values under `defaults`. It may list folders and models that must exist at the start under
+`folders` and `models`.
 
 example: depth_anything_ros pipeline config/train/small/pipeline.yaml --output runs/small \\
              --define photographs=FOLDER --define data=ALL_SETS

@@ -11,8 +11,8 @@ COMMANDS = {
     "predict": "predict depth of images, folders and videos, as arrays, pictures and point clouds",
     "camera": "publish a live camera (or file) and its depth as ROS 2 topics, in one process",
     "view": "show the image, depth and cloud of a running depth node on a page for browsers",
-    "doctor": "check this machine: what is installed, which backend runs, cameras, middleware; and say how to fix it",
-    "bag": "write what the depth node would publish for a recording, offline at full speed",
+    "doctor": "check this machine: packages, backend, cameras, middleware; and print the fix for each problem",
+    "bag": "write the outputs of the depth node for a recording, offline at full speed",
     "calibrate": "compare the sensors of a bag or of live topics with a model, and write the scale's parameters",
     "demo": "run camera and depth nodes over ROS 2 on sample images, and write pictures of the result",
     "models": "list, show, fetch and verify the models that are known by name",
@@ -28,7 +28,7 @@ COMMANDS = {
     "ablate": "train and score variants of a stage, and print a table next to the paper's",
     "pipeline": "run several of these commands in a row: teacher, labels, student, scores, export",
     "evaluate": "score models on RGB-D sets and recordings, next to baselines and other models",
-    "completion": "print what makes a shell complete the words of these commands",
+    "completion": "print the shell script that completes these commands",
 }
 
 

@@ -30,7 +30,7 @@ _SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp", "
 
 @contextmanager
 def local_inputs(inputs: Sequence[str]) -> Iterator[tuple[list[str], dict[Path, str]]]:
-    """Yield the inputs with files in the place of webcams, streams and URLs, and where those files come from.
+    """Yield the inputs, with files instead of webcams, streams and URLs, and the addresses of these files.
 
     The files are removed afterwards. Raises `CommandError` if an input cannot be read.
     """

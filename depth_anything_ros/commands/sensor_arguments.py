@@ -10,7 +10,7 @@ from depth_anything_ros.geometry.transform import Transform
 
 
 def add_sensor_arguments(parser: argparse.ArgumentParser, purpose: str) -> None:
-    """Add the sensors that tell the scale.
+    """Add the options of the sensors for the scale.
 
     Args:
         parser: of the command.
@@ -62,4 +62,4 @@ def extrinsics_of(args: argparse.Namespace) -> Transform | None:
 def check_imu(args: argparse.Namespace) -> None:
     """Check that an IMU has a ground to be used for. Raises `CommandError`."""
     if args.imu is not None and args.camera_height is None:
-        raise CommandError("--imu tells gravity for the ground: give --camera-height too")
+        raise CommandError("--imu gives the direction of gravity for the ground: give --camera-height too")

@@ -158,7 +158,7 @@ def is_interruption(status: int) -> bool:
 
 
 def end_text(status: int) -> str:
-    """Return how a step ended with a status other than 0, and what the same command does then."""
+    """Return a description of a step's failure, and the effect of running the same command again."""
     again = "continues it" if is_interruption(status) else "tries it again after you fix that"
     if status >= 0:
         return f"ended with status {status}; the same command {again}"

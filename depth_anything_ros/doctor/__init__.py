@@ -1,1 +1,1 @@
-"""The command `doctor`: checks of this machine, each in a process of its own with a time limit."""
+"""The command `doctor`: checks of this machine, each in its own process with a time limit."""

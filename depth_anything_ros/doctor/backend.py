@@ -1,4 +1,4 @@
-"""The processor, the GPUs, and which backend and precision "auto" takes for a model, and why."""
+"""Check the processor, the GPUs, and the backend and precision that "auto" takes for a model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from depth_anything_ros.zoo.catalog import is_bundled, known_models
 from depth_anything_ros.zoo.exports import needs_export
 
 LEAST_MEMORY = 512 << 20
-"""Bytes below which a node may not start; the bundled model's takes a quarter of a gigabyte."""
+"""Bytes of free memory below which a node may not start. With the bundled model it takes a quarter of a gigabyte."""
 
 
 def machine(section: Section, options: Options) -> None:
@@ -30,15 +30,15 @@ def machine(section: Section, options: Options) -> None:
     section.facts["processor"] = {"name": cpu.name, "architecture": cpu.architecture, "features": list(cpu.features())}
     section.facts["cores"] = cores
     features = ", ".join(cpu.features()) or "none that a backend uses"
-    section.say(f"{cpu.name}, {cpu.architecture}; usable cores: {cores}; features: {features}")
+    section.add_line(f"{cpu.name}, {cpu.architecture}; usable cores: {cores}; features: {features}")
     if cpu.int8_saturates:
-        section.say("no VNNI, so int8 is slower here than with it, and has weights of 7 bits")
+        section.add_line("no VNNI: int8 has 7-bit weights and is slower than with VNNI")
     try:
         free = available_bytes()
     except (OSError, KeyError, ValueError):  # not Linux, or no /proc
         return
     section.facts["memory_available_bytes"] = free
-    section.say(f"memory: {free >> 20} MiB available")
+    section.add_line(f"memory: {free >> 20} MiB available")
     if free < LEAST_MEMORY:
         section.note(
             f"only {free >> 20} MiB of memory are available: end other programs; `ps aux --sort=-rss | head` lists"
@@ -52,21 +52,21 @@ def gpus(section: Section, options: Options) -> None:
     section.facts["cuda_driver"] = list(cuda_driver.driver_version()) if devices else None
     for device in devices:
         kind = "integrated" if device.integrated else "discrete"
-        section.say(f"GPU {device.index}: {device.name}, compute capability {device.compute_capability}, {kind}")
+        section.add_line(f"GPU {device.index}: {device.name}, compute capability {device.compute_capability}, {kind}")
     if devices:
-        section.say(f"the driver supports CUDA {'.'.join(map(str, cuda_driver.driver_version()))}")
+        section.add_line(f"the driver supports CUDA {'.'.join(map(str, cuda_driver.driver_version()))}")
     else:
-        section.say(f"no NVIDIA GPU: {cuda_driver.why_none()}")
+        section.add_line(f"no NVIDIA GPU: {cuda_driver.why_none()}")
 
 
 def libraries(section: Section, options: Options) -> None:
     """Report the backends whose library is installed."""
     section.facts["installed_backends"] = [name for name in BACKENDS if is_installed(name)]
-    section.say(f"backends whose library is installed: {', '.join(section.facts['installed_backends']) or 'none'}")
+    section.add_line(f"backends whose library is installed: {', '.join(section.facts['installed_backends']) or 'none'}")
 
 
 def automatic(section: Section, options: Options) -> None:
-    """Report what "auto" takes."""
+    """Report the choice of "auto"."""
     section.facts.update(model=options.model, auto=None, measured=None, to_measure=None, passed_over=None)
     if problem := _not_here(options.model):
         section.note(problem)
@@ -84,30 +84,30 @@ def automatic(section: Section, options: Options) -> None:
     )
     _say_choice(section, options.model, answer)
     for names, reason in _grouped(answer.passed_over):
-        section.say(f"  not {names}: {reason}")
+        section.add_line(f"  not {names}: {reason}")
     on_gpu = [f"{name}: {reason}" for name, reason in answer.passed_over.items() if runs_on_gpu(name)]
     if answer.choice is None and not answer.to_measure:
         section.problem(f"no installed backend runs here: pip install onnxruntime ({advice('onnxruntime')})")
     elif idle := unused_gpu(answer.choice.backend if answer.choice else "the measured backend", on_gpu):
         section.note(idle)
     elif processor().architecture in X86 and not is_installed("openvino") and not section.facts["gpus"]:
-        section.say(f"OpenVINO, which is faster on most x86 processors, is not installed: {advice('openvino')}")
+        section.add_line(f"OpenVINO, which is faster on most x86 processors, is not installed: {advice('openvino')}")
 
 
 STEPS = (machine, gpus, libraries, automatic)
 
 
 def _say_choice(section: Section, model: str, answer: AutoChoice) -> None:
-    what = f"backend auto, {model} at {answer.size[0]}x{answer.size[1]}"
+    question = f"backend auto, {model} at {answer.size[0]}x{answer.size[1]}"
     times = ", ".join(f"{name} {1000 * value:.1f} ms" for name, value in answer.seconds.items())
     if answer.seconds and answer.choice:
-        section.say(f"{what}: {answer.choice}, the fastest measured here ({times})")
+        section.add_line(f"{question}: {answer.choice}, the fastest measured here ({times})")
     elif answer.choice:
-        section.say(f"{what}: {answer.choice}, the first that can run here, if it passes the gate")
+        section.add_line(f"{question}: {answer.choice}, the first that can run here, if it passes the gate")
     elif answer.to_measure:
-        section.say(
-            f"{what}: not measured yet; the first start measures {', '.join(answer.to_measure)} for about a second and "
-            f"stores the answer (now: depth_anything_ros build {model})"
+        section.add_line(
+            f"{question}: not measured yet; the first start measures {', '.join(answer.to_measure)} for about "
+            f"a second and stores the answer (now: depth_anything_ros build {model})"
         )
 
 
@@ -115,7 +115,7 @@ def _not_here(model: str) -> str:
     """Return why a known model cannot be examined without a download; "" if it can."""
     record = known_models().get(model)
     if record is None or is_bundled(record) or needs_export(record) or not CachedModel(record).missing():
-        return ""  # a graph that was never exported is an error, and starts no download
+        return ""  # a missing graph is an error without a download
     return f"{model} is not on this machine: depth_anything_ros build {model}"
 
 

@@ -1,4 +1,4 @@
-"""The cache: where it is, how large, and whether its engines, models and exported graphs are intact."""
+"""Check the cache: its folder and size, and whether engines, models and exported graphs are intact."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def folder(section: Section, options: Options) -> None:
     parts = {path.name: _size(path) for path in sorted(cache.iterdir())} if _is_readable(cache) else {}
     section.facts.update(folder=str(cache), bytes=parts)
     listed = ", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in parts.items())
-    section.say(f"{cache}: {listed or 'empty'}")
+    section.add_line(f"{cache}: {listed or 'empty'}")
     existing = next(path for path in (cache, *cache.absolute().parents) if path.exists())
     if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
         section.note(
-            f"{existing} cannot be written, so every start measures and builds anew: sudo chown -R $USER {existing}, "
+            f"{existing} cannot be written, so every start measures and builds again: sudo chown -R $USER {existing}, "
             f"or export {CACHE_VARIABLE}=FOLDER"
         )
         return
@@ -48,7 +48,7 @@ def bundled(section: Section, options: Options) -> None:
         path = BUNDLED_FOLDER / file.name
         if not path.is_file() or (file.sha256 and sha256_of(path) != file.sha256):
             section.problem(f"{path} of the bundled model is missing or damaged: install the package again")
-    section.say(f"bundled model {record.name}: {'intact' if not section.findings else 'see below'}")
+    section.add_line(f"bundled model {record.name}: {'intact' if not section.findings else 'see below'}")
 
 
 def engines(section: Section, options: Options) -> None:
@@ -64,7 +64,7 @@ def engines(section: Section, options: Options) -> None:
         rejected = None if engine is None else engine.sidecar.get("rejected")
         state = "damaged" if damage else "rejected" if rejected else "intact"
         listed.append({"name": path.name, "bytes": _size(path), "state": state})
-        section.say(
+        section.add_line(
             f"engine {path.name}: {_size(path) / 1e6:.1f} MB, {state}{f' by the gate: {rejected}' if rejected else ''}"
         )
         if damage:
@@ -72,9 +72,9 @@ def engines(section: Section, options: Options) -> None:
                 f"engine {path.name} is built again at its next use: {damage}; to free its space: rm -r {path}"
             )
     if not listed:
-        section.say("no engine is stored")
+        section.add_line("no engine is stored")
     for partial in sorted(cache.folder.glob(".*.partial")):
-        section.note(f"{partial} is left of a build that was killed, or runs: if none runs, rm -r {partial}")
+        section.note(f"{partial} belongs to a killed or running build: if no build runs, rm -r {partial}")
 
 
 def models(section: Section, options: Options) -> None:
@@ -96,14 +96,14 @@ def models(section: Section, options: Options) -> None:
     for path in sorted((cache_directory() / "exports").glob("*/*.onnx")):
         name = f"{path.parent.name}/{path.name}"
         try:
-            states[name] = "intact" if check_seal(path) else "unknown"  # without a seal nothing can be checked
+            states[name] = "intact" if check_seal(path) else "unknown"  # without a seal there is no hash to check
         except (DamagedModelError, OSError) as error:
             states[name] = "damaged"
             section.problem(
                 f"an exported graph is damaged: {error}; rm {path}, then depth_anything_ros build its model"
             )
     for name, state in states.items():
-        section.say(f"{'exported' if '/' in name else 'model'} {name}: {state}")
+        section.add_line(f"{'exported' if '/' in name else 'model'} {name}: {state}")
 
 
 STEPS = (folder, bundled, engines, models)
@@ -123,5 +123,5 @@ def _sizes(path: Path) -> Iterator[int]:
     for each in paths:
         try:
             yield each.lstat().st_size
-        except OSError:  # removed meanwhile, or not readable
+        except OSError:  # removed in between, or not readable
             continue

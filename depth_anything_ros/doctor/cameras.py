@@ -1,4 +1,4 @@
-"""The cameras: devices with their formats and sizes and, if asked for, the rates at which images really arrive."""
+"""Check the cameras: devices with their formats and sizes and, on request, the measured rates of their images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DEVICES = Path("/dev")
 SECONDS = 3.0
 """Seconds over which a rate is measured, after the first image."""
 SECONDS_TO_ANSWER = 12.0
-"""Most seconds for one camera, with its start."""
+"""Maximum seconds for one camera, including its start."""
 LEAST_SHARE = 0.8
 """Share of the driver's own rate below which a camera is slow."""
 
@@ -50,17 +50,17 @@ def devices(section: Section, options: Options) -> None:
         entry.update(name=device.name, driver=device.driver, gives_images=device.gives_images, modes=modes)
         _say_device(section, path, device)
     if not found:
-        section.say(
+        section.add_line(
             f"no {DEVICES}/video*: `depth_anything_ros demo` needs no camera; `camera --source` also takes files"
         )
 
 
 def rates(section: Section, options: Options) -> None:
-    """Measure cameras, one process for each, so that one that hangs costs no other's result."""
+    """Measure each camera in its own process, so a camera that hangs does not affect the others."""
     section.facts["rates"] = None
     if not options.measures_cameras:
         if section.facts["devices"]:
-            section.say("their rates were not measured: depth_anything_ros doctor --cameras")
+            section.add_line("their rates were not measured: depth_anything_ros doctor --cameras")
         return
     measured: list[dict[str, Any]] = []
     section.facts["rates"] = measured
@@ -84,9 +84,9 @@ def _numbers(mode: CameraMode) -> dict[str, Any]:
 
 
 def _say_device(section: Section, path: Path, device: VideoDevice) -> None:
-    section.say(f"{path}: {device.name} ({device.driver}){'' if device.gives_images else ', gives no images'}")
+    section.add_line(f"{path}: {device.name} ({device.driver}){'' if device.gives_images else ', gives no images'}")
     for name, modes in groupby(device.modes, lambda mode: mode.pixel_format):
-        section.say(f"  {name}: {', '.join(map(str, modes))}")
+        section.add_line(f"  {name}: {', '.join(map(str, modes))}")
 
 
 def _measure_in_child(source: str) -> dict[str, Any]:
@@ -107,14 +107,14 @@ def _judge_rate(section: Section, result: dict[str, Any]) -> None:
         section.problem(f"{source}: {result['problem']}")
         return
     rate, stated = result["rate"], result["stated_rate"]
-    section.say(
+    section.add_line(
         f"{source}: {rate:.1f} Hz measured over {result['images']} images of {result['width']}x{result['height']}"
         f"{f' ({mode})' if (mode := result['mode']) else ''}, longest gap {result['longest_gap']:.3f} s"
     )
     if stated and rate < LEAST_SHARE * stated:
         section.note(
-            f"{source} gives {rate:.1f} Hz of its {stated:g}: more light (long exposures halve the rate), USB 3, "
-            "or a smaller size; v4l2-ctl -d DEVICE --set-ctrl exposure_dynamic_framerate=0 keeps the rate"
+            f"{source} gives {rate:.1f} instead of {stated:g} Hz: use more light (long exposure halves it), USB 3, "
+            "or a smaller size. v4l2-ctl -d DEVICE --set-ctrl exposure_dynamic_framerate=0 keeps the rate"
         )
 
 
@@ -122,7 +122,7 @@ def measure(source: str) -> dict[str, Any]:
     """Read a camera for `SECONDS` and return its rate in Hz and its gaps in seconds, or the problem.
 
     Args:
-        source: a number, a device or a URL.
+        source: A number, a device or a URL.
     """
     from depth_anything_ros.capture.live_camera import LiveCamera, SourceError, without_password
 

@@ -1,7 +1,7 @@
-"""The checks by name: where each one is, its time limit, and what to do if it does not end.
+"""The checks by name, each with its module, time limit and remedy.
 
-A check's module has `STEPS`: functions that each add to a `Section`. What the steps before one that hangs or
-crashes have found is reported all the same.
+A check's module has `STEPS`: functions that each add to a `Section`. If a step hangs or crashes, the results of the
+steps before it are still reported.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from depth_anything_ros.doctor.section import Section
 
 @dataclass(frozen=True)
 class Options:
-    """What a user asks the checks for.
+    """The options of the checks.
 
     Attributes:
-        model: whose backend is predicted.
-        measures_cameras: whether the rates of cameras are measured.
-        cameras: sources to measure; none: every /dev/videoN.
+        model: Model for which the backend is predicted.
+        measures_cameras: Whether the rates of cameras are measured.
+        cameras: Sources to measure. If empty, every /dev/videoN.
     """
 
     model: str = "tiny"
@@ -40,10 +40,10 @@ class Check(NamedTuple):
     """One check.
 
     Attributes:
-        module: in this folder.
-        title: for people.
-        seconds: that it may take.
-        remedy: what to do if it does not end or crashes.
+        module: Module in this folder.
+        title: Heading in the report.
+        seconds: Time limit.
+        remedy: Advice if the check does not end or crashes.
     """
 
     module: str
@@ -62,7 +62,9 @@ CHECKS = {
     "software": Check(
         "software", "Software", 40, "a package hangs or crashes when it is imported: pip install --force-reinstall it"
     ),
-    "ros": Check("ros_environment", "ROS 2", 30, "unset RMW_IMPLEMENTATION and source one release's setup.bash anew"),
+    "ros": Check(
+        "ros_environment", "ROS 2", 30, "unset RMW_IMPLEMENTATION and source one release's setup.bash in a new shell"
+    ),
     "backend": Check(
         "backend",
         "Processor, GPU and backend",

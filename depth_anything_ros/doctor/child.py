@@ -16,7 +16,7 @@ from depth_anything_ros.system.extras import import_problem
 
 
 def main() -> int:
-    """Run the check that the command line names. Return the exit status."""
+    """Run the check of the command line. Return the exit status."""
     name, options = sys.argv[1], Options(**json.loads(sys.argv[2]))
     with take_output() as results:
         section = Section(name, CHECKS[name].title)
@@ -27,7 +27,7 @@ def main() -> int:
                 results.flush()
         except ImportError as error:
             section.problem(f"the rest of this check cannot run: {import_problem(error)}")
-        except Exception as error:  # of any library: the report must say it, and the other checks go on
+        except Exception as error:  # from any library; the report contains it, and the other checks continue
             section.note(f"the rest of this check failed: {type(error).__name__}: {error}; please report it")
         results.write(json.dumps(section.to_json()) + "\n")
     return 0

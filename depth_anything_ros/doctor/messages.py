@@ -1,4 +1,4 @@
-"""Whether camera-sized messages pass between two processes: shared memory, sockets, profiles, and a real exchange."""
+"""Check that camera-sized messages pass between two processes: shared memory, sockets, profiles, a real exchange."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SHARED_MEMORY = Path("/dev/shm")
 RECEIVE_BUFFER = Path("/proc/sys/net/core/rmem_max")
 MUCH_STALE = 64 << 20
-"""Bytes of dead processes' segments that are worth a note."""
+"""Bytes of dead processes' segments above which a note is given."""
 LEAST_SHARE = 0.9
 """Share of the messages that must arrive: the first can be sent before both ends are ready."""
 NO_DISCOVERY = (
@@ -31,14 +31,14 @@ NO_DISCOVERY = (
 )
 NO_ROUTER = "Zenoh needs its router, in another terminal: ros2 run rmw_zenoh_cpp rmw_zenohd"
 SLOW = 0.1
-"""Seconds of latency that are worth a note: three frames of a camera of 30 Hz."""
+"""Seconds of latency above which a note is given: three frames of a 30 Hz camera."""
 
 
 def shared_memory(section: Section, options: Options) -> None:
-    """Report the shared memory, and what processes of Fast DDS have left or hold there."""
+    """Report the shared memory, and the segments of running and dead Fast DDS processes."""
     if not SHARED_MEMORY.is_dir():
         section.facts["shared_memory"] = None
-        section.say(f"there is no {SHARED_MEMORY}")
+        section.add_line(f"there is no {SHARED_MEMORY}")
         return
     usage, segments = shutil.disk_usage(SHARED_MEMORY), segments_in(SHARED_MEMORY)
     stale = [segment for segment in segments if not segment.in_use]
@@ -52,7 +52,7 @@ def shared_memory(section: Section, options: Options) -> None:
         "stale_segments": len(stale),
         "stale_bytes": stale_bytes,
     }
-    section.say(
+    section.add_line(
         f"{SHARED_MEMORY}: {usage.free >> 20} of {usage.total >> 20} MiB free; Fast DDS: {len(segments) - len(stale)} "
         f"files in use, {len(stale)} of dead processes with {stale_bytes >> 20} MiB"
     )
@@ -72,14 +72,14 @@ def sockets(section: Section, options: Options) -> None:
         section.facts["receive_buffer_bytes"] = None
         return
     section.facts["receive_buffer_bytes"] = size
-    section.say(f"net.core.rmem_max: {size} bytes (for messages over the network, and for Cyclone DDS)")
+    section.add_line(f"net.core.rmem_max: {size} bytes (for messages over the network, and for Cyclone DDS)")
 
 
 def advice(section: Section, options: Options) -> None:
-    """Report what the package's own checks of the middleware say, for the nodes and for other programs."""
+    """Report the package's checks of the middleware, for the nodes and for other programs."""
     section.facts.update(rmw=None, advice=[])
     if not is_installed("rclpy"):
-        section.say("no ROS 2, so no message is sent; the section ROS 2 says more")
+        section.add_line("no ROS 2, so no message is sent; see the section ROS 2")
         return
     from depth_anything_ros.ros.process.rcl_start import rmw_identifier
 
@@ -92,7 +92,7 @@ def advice(section: Section, options: Options) -> None:
         if own.is_warning:
             section.note(own.text)
         else:
-            section.say(own.text)
+            section.add_line(own.text)
     for other in elsewhere:
         if other.is_warning and other not in own_advice:
             section.note(
@@ -101,7 +101,7 @@ def advice(section: Section, options: Options) -> None:
 
 
 def exchange(section: Section, options: Options) -> None:
-    """Send images between two processes, and report what arrives."""
+    """Send images between two processes, and report the delivery."""
     sent: list[dict[str, object]] = []
     section.facts["exchange"] = sent
     if section.facts["rmw"] is None:
@@ -123,31 +123,31 @@ STEPS = (shared_memory, sockets, advice, exchange)
 
 def _judge(section: Section, delivery: Delivery) -> None:
     trial = delivery.trial
-    what = f"{trial.size / 1e6:g} MB {'reliable' if trial.reliable else 'best effort'}"
+    kind = f"{trial.size / 1e6:g} MB {'reliable' if trial.reliable else 'best effort'}"
     if delivery.latency is None or delivery.longest is None:
-        section.say(f"{what}: 0 of {delivery.sent} arrived")
+        section.add_line(f"{kind}: 0 of {delivery.sent} arrived")
     else:
-        section.say(
-            f"{what}: {delivery.received} of {delivery.sent} arrived at {delivery.rate:.1f} of {trial.rate:g} Hz, "
+        section.add_line(
+            f"{kind}: {delivery.received} of {delivery.sent} arrived at {delivery.rate:.1f} of {trial.rate:g} Hz, "
             f"latency {delivery.latency:.4f} s, at most {delivery.longest:.4f} s"
         )
     if delivery.received < LEAST_SHARE * delivery.sent:
         section.problem(
-            f"only {delivery.received} of {delivery.sent} messages of {what} arrive between two processes: "
+            f"only {delivery.received} of {delivery.sent} messages of {kind} arrive between two processes: "
             f"{_fix(section)}"
         )
     elif delivery.latency is not None and delivery.latency > SLOW:
         section.note(
-            f"messages of {what} take {delivery.latency:.2f} s: is the processor busy? `top` shows by what; "
-            "a smaller image helps too"
+            f"messages of {kind} take {delivery.latency:.2f} s: the processor may be busy (see `top`), "
+            "or use a smaller image"
         )
 
 
 def _fix(section: Section) -> str:
-    """Return what to type if messages are lost."""
+    """Return the fix for lost messages."""
     if section.facts["advice"]:
         return "the note above on the middleware gives the command"
     own = next((name for name in FAST_DDS_PROFILE_VARIABLES if os.environ.get(name)), None)
     if section.facts["rmw"] in ("rmw_fastrtps_cpp", "rmw_fastrtps_dynamic_cpp") and own:
         return f"unset {own}, so that the package's profile is used, and try again (docs/middleware.md)"
-    return "export RMW_IMPLEMENTATION=rmw_fastrtps_cpp, whose profile the package brings (docs/middleware.md)"
+    return "export RMW_IMPLEMENTATION=rmw_fastrtps_cpp; the package has a profile for it (docs/middleware.md)"

@@ -1,4 +1,4 @@
-"""Run each check in a process of its own, so that one that hangs or crashes costs only its own result."""
+"""Run each check in its own process, so a check that hangs or crashes does not affect the others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from depth_anything_ros.doctor.section import Section
 from depth_anything_ros.system.child_process import end_with_parent, try_to_end_group
 
 TICK = 2.0
-"""Longest silence in seconds."""
+"""Maximum seconds without a progress report."""
 SECONDS_TO_END = 1.0
 """Seconds between SIGTERM and SIGKILL."""
 LAST_LINES = 3
@@ -27,13 +27,13 @@ Report = Callable[[str, float, float], None]
 
 
 def run_check(name: str, options: Options, limit: float | None, report: Report) -> Section:
-    """Run one check and return its section, whatever happens to its process.
+    """Run one check and return its section, also if its process hangs or crashes.
 
     Args:
-        name: a key of `CHECKS`.
-        options: of the checks.
-        limit: most seconds; None for the check's own limit.
-        report: shows progress.
+        name: A key of `CHECKS`.
+        options: Options of the checks.
+        limit: Time limit in seconds; None for the check's own limit.
+        report: Shows progress.
     """
     check = CHECKS[name]
     limit = check.seconds if limit is None else limit
@@ -49,7 +49,7 @@ def run_check(name: str, options: Options, limit: float | None, report: Report) 
     try:
         is_cut_off, output, errors = _wait(process, started, limit, lambda taken: report(check.title, taken, limit))
     finally:
-        try_to_end_group(process, SECONDS_TO_END)  # also what the check has started
+        try_to_end_group(process, SECONDS_TO_END)  # including the children of the check
     section = _last_section(output) or Section(name, check.title)
     section.seconds = round(time.monotonic() - started, 3)
     if is_cut_off:
@@ -62,7 +62,7 @@ def run_check(name: str, options: Options, limit: float | None, report: Report) 
 def _wait(
     process: subprocess.Popen[bytes], started: float, limit: float, tick: Callable[[float], None]
 ) -> tuple[bool, bytes, bytes]:
-    """Return whether the process was cut off, and what it has written to standard output and standard error."""
+    """Return whether the process was cut off, its standard output and its standard error."""
     while True:
         remaining = started + limit - time.monotonic()
         try:
@@ -76,7 +76,7 @@ def _wait(
 
 
 def _output_so_far(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
-    """Return the output of a process that was killed, and perhaps hangs in a driver all the same."""
+    """Return the output of a killed process, which may still hang in a driver."""
     try:
         return process.communicate(timeout=SECONDS_TO_END)
     except subprocess.TimeoutExpired as error:
@@ -87,7 +87,7 @@ def _last_section(output: bytes) -> Section | None:
     for line in reversed(output.decode(errors="replace").splitlines()):
         try:
             return Section.from_json(json.loads(line))
-        except (ValueError, KeyError, TypeError):  # the process was killed within the line
+        except (ValueError, KeyError, TypeError):  # the process was killed while it wrote the line
             continue
     return None
 

@@ -19,8 +19,8 @@ def section_text(section: Section, colored: bool) -> str:
     """Return a section as lines of text.
 
     Args:
-        section: to print.
-        colored: whether marks have colors.
+        section: Section to print.
+        colored: Whether marks have colors.
     """
     lines = [f"{_mark(section.status, f'[{MARKS[section.status]}]', colored)} {section.title}"]
     lines += [f"  {line}" for line in section.lines]

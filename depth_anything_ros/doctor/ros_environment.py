@@ -1,4 +1,4 @@
-"""ROS 2: what is installed and sourced, the variables that matter, and whether rclpy starts."""
+"""Check ROS 2: the installed and sourced releases, the environment variables, and the start of rclpy."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ VARIABLES = (
     *("RMW_IMPLEMENTATION", *FAST_DDS_PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS", "SKIP_DEFAULT_XML_FILE"),
     *("ROS_DISCOVERY_SERVER", "CYCLONEDDS_URI", "ZENOH_SESSION_CONFIG_URI", "ZENOH_CONFIG_OVERRIDE", "ROS_LOG_DIR"),
 )
-"""The environment variables that change which messages arrive."""
+"""The environment variables that affect discovery and delivery."""
 DISCOVERY_RANGES = ("SUBNET", "LOCALHOST", "OFF", "SYSTEM_DEFAULT")
 LARGEST_DOMAIN = 232
-"""The ports of larger ones do not exist."""
+"""The ports of larger domains do not exist."""
 LARGEST_SAFE_DOMAIN = 101
-"""The ports of larger ones are in Linux's ephemeral range, where any program may take them."""
+"""The ports of larger domains are in Linux's ephemeral range, so any program may take them."""
 INSTALLATIONS = Path("/opt/ros")
 PACKAGES = ("rclpy", "ros-rclpy", "ros-fastrtps", "ros-fastdds", "ros-rmw-fastrtps-cpp")
 """Distributions whose versions a bug report needs, of wheels or of apt."""
 
 
 def variables(section: Section, options: Options) -> None:
-    """Report the variables, and what is wrong with them."""
+    """Report the variables and their problems."""
     section.facts["variables"] = {name: os.environ.get(name) for name in VARIABLES}
     present = [f"{name}={os.environ[name]}" for name in VARIABLES if os.environ.get(name)]
-    section.say(", ".join(present) or "no variable of ROS 2 is set: domain 0, discovery in the subnet")
+    section.add_line(", ".join(present) or "no variable of ROS 2 is set: domain 0, discovery in the subnet")
     _judge_domain(section, os.environ.get("ROS_DOMAIN_ID", ""))
     _judge_discovery(section, os.environ)
 
@@ -46,7 +46,9 @@ def installation(section: Section, options: Options) -> None:
     section.facts.update(rclpy=is_installed("rclpy"), rmw=None, starts=None)
     if section.facts["rclpy"]:
         source = f"sourced: {distribution}" if distribution else "wheels in this Python"
-        section.say(f"rclpy is here ({source}): {', '.join(f'{name} {text}' for name, text in versions.items())}")
+        section.add_line(
+            f"rclpy is installed ({source}): {', '.join(f'{name} {text}' for name, text in versions.items())}"
+        )
     elif distribution:
         section.problem(
             f"ROS_DISTRO is {distribution}, but this Python finds no rclpy: source /opt/ros/{distribution}/setup.bash, "
@@ -57,11 +59,11 @@ def installation(section: Section, options: Options) -> None:
             f"ROS 2 is installed but not sourced, so no node can run: source {INSTALLATIONS}/{present[-1]}/setup.bash"
         )
     else:
-        section.say(f"no ROS 2: all commands but camera, view and demo work, and no node ({advice('rclpy')})")
+        section.add_line(f"no ROS 2: all commands but camera, view and demo work, and no node ({advice('rclpy')})")
 
 
 def start(section: Section, options: Options) -> None:
-    """Report the middleware, and start rclpy with it, unless a problem is known already."""
+    """Report the middleware, and start rclpy with it, unless a problem was already found."""
     if not section.facts["rclpy"] or section.status == PROBLEM:
         return
     use_fast_dds_profile()  # as the nodes do
@@ -83,7 +85,7 @@ def start(section: Section, options: Options) -> None:
     if problem:
         section.problem(f"rclpy does not start with {section.facts['rmw']}: {problem}")
     else:
-        section.say(f"rclpy starts with {section.facts['rmw']}")
+        section.add_line(f"rclpy starts with {section.facts['rmw']}")
 
 
 def other_packages(section: Section, options: Options) -> None:
@@ -112,7 +114,7 @@ def _judge_domain(section: Section, domain: str) -> None:
         )
     elif int(domain) > LARGEST_SAFE_DOMAIN:
         section.note(
-            f"ROS_DOMAIN_ID is {domain}: its ports can be taken by other programs; "
+            f"ROS_DOMAIN_ID is {domain}: other programs can take its ports; "
             f"export ROS_DOMAIN_ID=N with N up to {LARGEST_SAFE_DOMAIN}, on every machine"
         )
 

@@ -12,11 +12,11 @@ LEVELS = (OK, NOTE, PROBLEM)
 
 @dataclass
 class Finding:
-    """One thing that is wrong.
+    """One note or problem.
 
     Attributes:
         level: `NOTE` or `PROBLEM`.
-        text: one line: what is wrong, and what to type.
+        text: One line with the problem and its fix.
     """
 
     level: str
@@ -28,12 +28,12 @@ class Section:
     """The result of one check.
 
     Attributes:
-        name: of the check.
-        title: for people.
-        lines: what the check found, for people.
-        findings: what is wrong.
-        facts: what the check found, as JSON values; docs/doctor.md lists the keys.
-        seconds: that the check took.
+        name: Name of the check.
+        title: Heading in the report.
+        lines: Results as text.
+        findings: Notes and problems.
+        facts: Results as JSON values; docs/doctor.md lists the keys.
+        seconds: Duration of the check.
     """
 
     name: str
@@ -48,16 +48,16 @@ class Section:
         """The worst level of the findings; `OK` without any."""
         return max((finding.level for finding in self.findings), key=LEVELS.index, default=OK)
 
-    def say(self, line: str) -> None:
-        """Add a line for people; the text may be aligned with spaces."""
+    def add_line(self, line: str) -> None:
+        """Add a line of text, which may be aligned with spaces."""
         self.lines.append(line.replace("\n", " ").rstrip())
 
     def note(self, text: str) -> None:
-        """Add something that is wrong but stops nothing."""
+        """Add a note: something is wrong, but every part of the package works."""
         self.findings.append(Finding(NOTE, " ".join(text.split())))
 
     def problem(self, text: str) -> None:
-        """Add something that stops a part of the package from working."""
+        """Add a problem that stops a part of the package from working."""
         self.findings.append(Finding(PROBLEM, " ".join(text.split())))
 
     def to_json(self) -> dict[str, Any]:

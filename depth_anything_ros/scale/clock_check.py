@@ -77,12 +77,12 @@ def check_clock(kind: ScaleKind, fits: Sequence[FrameFit], measurements: Sequenc
     zero, minimum = float(np.interp(0.0, _LAGS, total)), float(np.interp(late, _LAGS, total))
     gain = (zero - minimum) / max(zero, 1e-9)
     if (total.max() - minimum) / max(minimum, 1e-9) < MIN_CONTRAST:
-        text = "cannot be told: the view hardly changes, or the model is too coarse; turn the camera to and fro"
+        text = "undetermined: the view hardly changes, or the model is too coarse; turn the camera left and right"
         return ClockCheck(late, sigma, gain, False, text)
     if gain < MIN_GAIN or abs(late) < max(MIN_OFFSET, SURE * sigma):
         text = f"no offset seen ({late:+.3f} ± {sigma:.3f} s)"
         if sigma > BLIND:
-            text = f"cannot be told: turn the camera to and fro, or use a finer model ({late:+.3f} ± {sigma:.3f} s)"
+            text = f"undetermined: turn the camera left and right, or use a finer model ({late:+.3f} ± {sigma:.3f} s)"
         return ClockCheck(late, sigma, gain, False, text)
     at_least = "at least " if abs(late) > MAX_OFFSET - 0.01 else ""
     text = (

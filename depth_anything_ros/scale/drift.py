@@ -29,7 +29,7 @@ class Drift:
     It is that of depth, not of ln a: a and b of two frames differ in opposite directions, so depth differs by less.
 
     Attributes:
-        rate: relative error of depth after one second with the same scale; None if it cannot be told.
+        rate: Relative error of depth after one second with the same scale; None if it is undetermined.
         text: the result in words.
     """
 
@@ -56,7 +56,7 @@ def drift_of(kind: ScaleKind, fits: Sequence[FrameFit]) -> Drift:
     )
     if len(pairs) < MIN_PAIRS or pairs[:, 0].max() < MIN_RANGE * pairs[:, 0].min():
         few = f"too few frames with a scale are within {MAX_LAG:g} s of each other; take more frames, or a shorter part"
-        return Drift(None, f"cannot be told: {few}")
+        return Drift(None, f"undetermined: {few}")
     lag, square = pairs.T
     # The scatter of a square is proportional to its mean, which is about proportional to the lag.
     noise, growth = np.linalg.lstsq(np.stack([1 / lag, np.ones_like(lag)], axis=1), square / lag, rcond=None)[0]

@@ -94,7 +94,7 @@ def check_extrinsics(kind: ScaleKind, fits: Sequence[FrameFit]) -> ExtrinsicsChe
         angles = _angles(found, errors, [True] * 3)
         text = f"no rotation seen ({angles})"
         if sorted(errors)[1] > BLIND:  # a planar scan leaves one angle open
-            text = f"cannot be told: the view is too plain, or the model's shape too coarse ({angles})"
+            text = f"undetermined: the view is too plain, or the model's shape too coarse ({angles})"
         return ExtrinsicsCheck(found, errors, gain, False, text)
     if max(map(abs, steps)) >= LIMIT:
         text = (

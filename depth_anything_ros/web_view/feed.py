@@ -11,10 +11,10 @@ from depth_anything_ros.web_view.frames import ViewFrame, encode_frame
 
 
 class Feed:
-    """Holds one frame. It is encoded once for all browsers, and only if one waits for it.
+    """A buffer of one frame. It is encoded once for all browsers, and only if one waits for it.
 
     Args:
-        on_viewers: called with whether a browser is connected, when that changes, in the server's thread.
+        on_viewers: Called in the server's thread when the first browser connects (True) or the last one leaves (False).
     """
 
     def __init__(self, on_viewers: Callable[[bool], None]) -> None:
@@ -28,11 +28,11 @@ class Feed:
         self._viewers = 0
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Use this event loop; called in its thread, before a browser connects."""
+        """Use this event loop. Must be called in its thread, before a browser connects."""
         self._loop, self._arrival = loop, asyncio.Event()
 
     def publish(self, frame: ViewFrame) -> None:
-        """Replace the frame, if a browser looks. For any thread; the arrays must not change afterwards."""
+        """Replace the frame, if a browser is connected. For any thread; the arrays must not change afterwards."""
         with self._lock:
             if not self._viewers:
                 return
@@ -61,27 +61,27 @@ class Feed:
                 self._viewers -= 1
                 is_last = not self._viewers
                 if is_last:
-                    self._frame, self._encoding = None, None  # the next browser shall not see an old frame
+                    self._frame, self._encoding = None, None  # so that the next browser gets no old frame
             if is_last:
                 self._on_viewers(False)
 
     async def newer(self, number: int) -> tuple[int, bytes]:
         """Wait for a frame after the one with this number; return its number and its message."""
-        assert self._arrival is not None  # `attach` comes first
+        assert self._arrival is not None  # set by `attach`
         while self._frame is None or self._number <= number:
             await self._arrival.wait()
         return await self._encoded()
 
     def _wake(self) -> None:
         assert self._arrival is not None
-        self._arrival.set()  # wakes all that wait
+        self._arrival.set()  # wakes all waiting browsers
         self._arrival = asyncio.Event()
 
     async def _encoded(self) -> tuple[int, bytes]:
         if self._encoding is None or self._encoding[0] != self._number:
             with self._lock:
                 frame, number = self._frame, self._number
-            assert frame is not None  # `newer` has waited for one
+            assert frame is not None  # `newer` waited for it
             self._encoding = number, asyncio.ensure_future(asyncio.to_thread(encode_frame, frame, number))
         number, task = self._encoding
         return number, await asyncio.shield(task)

@@ -16,24 +16,24 @@ import numpy as np
 from depth_anything_ros.geometry.camera import Camera
 
 MAX_WIDTH, MAX_HEIGHT = 320, 240
-"""Maximum size of what is sent, in pixels."""
+"""Maximum size of a sent frame, in pixels."""
 JPEG_QUALITY = 80
 LARGEST_CODE = 65535
 NEAREST = 0.01
-"""Meters. Smaller depth is sent as this: it would make the steps of all other pixels coarse."""
+"""Meters. Smaller depth is sent as this value, because it would make the steps of all other pixels coarse."""
 _FASTEST = 1  # zlib's level
 
 
 @dataclass(frozen=True)
 class ViewFrame:
-    """What a browser shows of one image.
+    """One image with its depth, for the browser.
 
     Attributes:
-        stamp: of the image, in nanoseconds.
-        rgb: uint8 (h, w, 3), of any size with the proportions of the depth.
-        depth: float32 (H, W) in meters, marked by REP 117.
-        camera: intrinsics of the depth; None without camera_info: then the browser shows no points.
-        sigma: standard deviation of the depth, float32 (H, W) in meters; None if unknown.
+        stamp: Stamp of the image, in nanoseconds.
+        rgb: uint8 (h, w, 3), of any size with the aspect ratio of the depth.
+        depth: float32 (H, W) in meters, with the special values of REP 117.
+        camera: Intrinsics of the depth. None without camera_info; the browser then shows no points.
+        sigma: Standard deviation of the depth, float32 (H, W) in meters; None if unknown.
     """
 
     stamp: int
@@ -47,12 +47,12 @@ def encode_frame(frame: ViewFrame, number: int) -> bytes:
     """Return a frame as one message: the length of its header, the header, and the parts that it lists.
 
     The length is a little-endian uint32. The header is JSON in UTF-8 with the fields ``number``, ``stamp``, ``width``,
-    ``height``, ``step`` (see `encode_depth`), ``intrinsics`` [fx, fy, cx, cy] or null, and ``parts``: the number of
-    bytes of the JPEG, of the depth and of the relative error (0: unknown).
+    ``height``, ``step`` (see `encode_depth`), ``intrinsics`` ([fx, fy, cx, cy] or null) and ``parts``. ``parts`` has
+    the number of bytes of the JPEG, of the depth and of the relative error (0: unknown).
 
     Args:
-        frame: of any size; at most `MAX_WIDTH` x `MAX_HEIGHT` pixels of it are sent.
-        number: of the frame.
+        frame: Frame of any size. It is reduced to at most `MAX_WIDTH` x `MAX_HEIGHT` pixels.
+        number: Number of the frame.
     """
     height, width = frame.depth.shape
     stride = max(-(-width // MAX_WIDTH), -(-height // MAX_HEIGHT))
@@ -86,7 +86,7 @@ def encode_depth(depth: np.ndarray) -> tuple[np.ndarray, float]:
     Code 0 is unknown. Code c is the inverse depth (c - 1) * step; code 1 is infinitely far.
 
     Args:
-        depth: float32 (H, W) in meters. +Inf is infinitely far. NaN, -Inf and what is not positive are unknown.
+        depth: float32 (H, W) in meters. +Inf is infinitely far. NaN, -Inf, 0 and negative values are unknown.
     """
     with np.errstate(all="ignore"):
         inverse = np.minimum(np.divide(np.float32(1), depth), np.float32(1 / NEAREST))
@@ -98,9 +98,9 @@ def encode_depth(depth: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _predicted(codes: np.ndarray) -> bytes:
-    """Return the changes along each row: the low bytes of all pixels, then the high bytes. They compress well.
+    """Return the differences along each row, which compress well: the low bytes of all pixels, then the high bytes.
 
-    A change d is stored as 2 * d, or -2 * d - 1 if it is negative, so that small changes have small codes.
+    A difference d is stored as 2 * d, or -2 * d - 1 if it is negative, so small differences have small codes.
     """
     change = np.diff(codes, axis=1, prepend=np.zeros((len(codes), 1), np.uint16)).view(np.int16)
     folded = ((change << 1) ^ (change >> 15)).view(np.uint16)

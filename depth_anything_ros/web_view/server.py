@@ -1,4 +1,4 @@
-"""Serves the page and its stream. It has its own thread, so a slow browser never delays the receiver of the images."""
+"""The server of the page and its stream. It has its own thread, so a slow browser never delays the image callbacks."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ PAGE = Path(__file__).with_name("page")
 SCRIPTS = {"/view.js": "view.js", "/three.min.js": "three.min.js"}
 FILES = {"/": "index.html", **SCRIPTS}
 IN_FLIGHT = 2
-"""Frames on their way to a browser. A slow browser gets fewer frames, never old ones."""
+"""Maximum number of unconfirmed frames per browser. A slow browser gets fewer frames, never old ones."""
 STATUS_PERIOD = 0.5
 """Seconds between two reports."""
 HEARTBEAT = 10.0
-"""Seconds until a browser that has vanished is noticed."""
+"""Seconds until the server notices a lost connection."""
 _SECURITY = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; "
     "connect-src 'self' ws: wss:; frame-ancestors 'none'",
@@ -38,22 +38,22 @@ _log = logging.getLogger(__name__)
 
 
 class ViewError(Exception):
-    """An action of the page that is not possible; the page shows the message."""
+    """An action of the page is not possible. The page shows the message."""
 
 
 class ViewServer:
     """The server.
 
     Args:
-        feed: the frames.
-        status: returns what the page reports, as JSON values; called in the server's thread.
-        actions: what the page can ask for, by name; each takes the page's JSON and returns a line to show.
-        host: address to listen on.
-        port: to listen on; 0 takes a free one.
+        feed: The frames.
+        status: Returns the status report as JSON values. Called in the server's thread.
+        actions: Actions of the page by name. Each takes the page's JSON and returns a line to show.
+        host: Address to listen on.
+        port: Port to listen on; 0 takes a free one.
 
     Attributes:
-        token: what a browser must know, if the server listens on more than this machine; else "".
-        port: the port in use, after `start`.
+        token: Token that a browser needs if the server listens on more than this machine; otherwise "".
+        port: The port in use, after `start`.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class ViewServer:
         return f"http://{host}:{self.port}/" + (f"?token={self.token}" if self.token else "")
 
     def start(self) -> None:
-        """Start listening. Raises `OSError` if the address is not available, `OverflowError` if it is no port."""
+        """Start listening. Raises `OSError` if the address is not available, `OverflowError` if the port is invalid."""
         self._thread.start()
         self._started.wait()
         if self._problem is not None:
@@ -123,9 +123,9 @@ class ViewServer:
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Callable[[web.Request], Awaitable[Any]]) -> Any:
-        """Refuse requests without the token, and those that another site's page makes.
+        """Reject requests without the token, and requests from pages of other sites.
 
-        The scripts hold nothing of the robot, and the page asks for them without the token.
+        The scripts contain no data of the robot, and the page requests them without the token.
         """
         if self.token and request.path not in SCRIPTS and not self._has_token(request):
             raise web.HTTPForbidden(text="open the address that the terminal shows, with its token")
@@ -193,7 +193,7 @@ class ViewServer:
 
 
 async def _receive(socket: web.WebSocketResponse, ready: asyncio.Semaphore) -> None:
-    """Take the browser's messages; each says that it has shown a frame."""
+    """Receive the browser's messages; each confirms a shown frame."""
     async for message in socket:
         if message.type == WSMsgType.TEXT:
             ready.release()
@@ -207,7 +207,7 @@ def _sender(path: Path) -> Callable[[web.Request], Awaitable[web.FileResponse]]:
 
 
 def is_any_address(host: str) -> bool:
-    """Return whether a host means every address of this machine, such as 0.0.0.0. No browser can open it elsewhere."""
+    """Return whether a host means every address of this machine, such as 0.0.0.0. Browsers elsewhere cannot open it."""
     try:
         return ipaddress.ip_address(host).is_unspecified
     except ValueError:
@@ -224,6 +224,6 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_local_name(host: str) -> bool:
-    """Return whether a request's host means this machine; another name may be that of a page that attacks it."""
+    """Return whether a request's host means this machine. Another name may belong to an attacking page."""
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
     return _is_loopback(name.strip("[]"))

@@ -364,7 +364,7 @@ ERRORS = {
         ("--points", "/scan"),
         "--points /scan has type sensor_msgs/msg/LaserScan in",
     ),
-    "other clock": (camera_topics(0.3) | CLOUD_FAR_AWAY, (), "do both stamp by the same clock?"),
+    "other clock": (camera_topics(0.3) | CLOUD_FAR_AWAY, (), "check that both use the same clock"),
     "imu without height": (camera_topics(0.3), ("--imu", "/imu"), "give --camera-height too"),
     "no rotation": (
         camera_topics(0.3) | scan_topic(0.3),

@@ -54,7 +54,7 @@ def test_stopped_process_resumes(shards, labels, tmp_path):
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=limit(120))
     assert process.returncode == 130, said
-    assert "stop requested: ending after the present batch; finished shards are kept" in said
+    assert "stop requested: ending after the current batch; finished shards are kept" in said
     assert not list(output.glob(".*.partial"))
     assert not (output / "manifest.json").exists()
     kept = times(output)["shard-000000.tar"]

@@ -130,7 +130,7 @@ def test_still_view_shows_no_offset() -> None:
     measurements = [measurement(number / 10, observe(depth, 300, 1)) for number in range(12)]
     check = examine(INVERSE, "point_cloud", "/points", frames, measurements).clock
     assert not check.is_seen
-    assert "cannot be told" in check.text
+    assert "undetermined" in check.text
 
 
 def test_error_of_a_range_is_found() -> None:

@@ -1,4 +1,4 @@
-"""Collects the messages of one stamp: image, depth and, if it is published, sigma."""
+"""Match the messages of one stamp: image, depth and, if it is published, sigma."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from collections.abc import Collection
 from typing import Any
 
 LEAST_WAITING, MAX_WAITING = 8, 300
-"""Stamps that wait for the rest of their messages, at least and at most. A slow model takes seconds for an image."""
+"""Minimum and maximum number of incomplete stamps. A slow model takes seconds for an image."""
 MAX_BYTES = 1 << 27
-"""Of the messages that wait, beyond `LEAST_WAITING`."""
+"""Maximum bytes of waiting messages beyond `LEAST_WAITING`."""
 
 
 class FrameSync:
-    """Matches messages by their exact stamp."""
+    """A buffer that matches messages by their exact stamp."""
 
     def __init__(self) -> None:
         self._waiting: OrderedDict[int, dict[str, Any]] = OrderedDict()
         self.expected: Collection[str] = ("image", "depth")
 
     def add(self, name: str, message: Any) -> dict[str, Any] | None:
-        """Add a message; return all messages of its stamp, by name, if this was the last one that is expected.
+        """Add a message. If its stamp is complete, return the messages of the stamp by name.
 
-        Older stamps are forgotten then: the newest frame wins.
+        A complete stamp drops all older ones.
 
         Args:
-            name: of the message's topic.
-            message: any message with a header and data.
+            name: Name of the message's topic.
+            message: Any message with a header and data.
         """
         stamp = stamp_of(message)
         messages = self._waiting.setdefault(stamp, {})

@@ -1,4 +1,4 @@
-"""The view node: subscribes to a camera and its depth while a browser looks, and serves the page."""
+"""The view node: it serves the page, and subscribes to a camera and its depth while a browser is connected."""
 
 from __future__ import annotations
 
@@ -39,28 +39,28 @@ from depth_anything_ros.web_view.frames import ViewFrame
 from depth_anything_ros.web_view.server import ViewError, ViewServer, is_any_address
 
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-"""Never slows a publisher; only the newest frame is of use."""
+"""Best effort never slows a publisher, and only the newest frame matters."""
 LOG = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL, reliability=ReliabilityPolicy.RELIABLE)
 SERVICE_SECONDS = 5.0
 """Maximum wait for the depth node's answer."""
 RECORDED_SECONDS = 5.0
 MAX_SIZES = 8
-"""Sizes of images whose camera_info is kept."""
+"""Number of image sizes whose camera_info is kept."""
 DEPTH_NODE = "depth_node"
 TRANSPORTS = ("raw", "compressed")
 FARTHEST = 1e6
-"""Meters: the longest distance that the page may ask for."""
+"""Meters: the longest valid distance."""
 
 
 class ViewNode(Node):
-    """Serves the page for one camera. Without a browser it has no image subscriptions, so it costs nothing.
+    """A node that serves the page for one camera. Without a browser it has no image subscriptions.
 
     Args:
-        node_options: further arguments of `rclpy.node.Node`.
+        node_options: Further arguments of `rclpy.node.Node`.
 
     Raises:
-        OSError: the address is not available.
-        ValueError: a parameter is invalid.
+        OSError: The address is not available.
+        ValueError: A parameter is invalid.
     """
 
     def __init__(self, **node_options: Any) -> None:
@@ -77,7 +77,9 @@ class ViewNode(Node):
         self._folder = Path(folder).expanduser().absolute()
         self._is_recording = False
         self._decoder, self._sync = ImageDecoder(), FrameSync()
-        self._infos: dict[tuple[int, int], CameraInfo] = {}  # the newest of each size: a folder has images of several
+        self._infos: dict[
+            tuple[int, int], CameraInfo
+        ] = {}  # the newest of each size, because a folder may have images of several sizes
         self._feed = Feed(lambda _: self._do_later(self._follow_viewers))
         self._status = ViewStatus(self.get_namespace(), camera, self.get_logger().name)
         self._open: list[Any] = []
@@ -97,7 +99,7 @@ class ViewNode(Node):
             is_host = isinstance(error, socket.gaierror) or getattr(error, "errno", None) == errno.EADDRNOTAVAIL
             fix = "give an address of this machine as host" if is_host else "choose another port (0: any free one)"
             raise OSError(f"the page cannot be served on {host}:{port}: {reason}; {fix}") from error
-        advice = f"; elsewhere with this machine's name or address in place of {host}" if is_any_address(host) else ""
+        advice = f"; elsewhere with this machine's name or address instead of {host}" if is_any_address(host) else ""
         self.get_logger().info(f"open {self._server.url} in a browser{advice}")
 
     @property
@@ -113,7 +115,7 @@ class ViewNode(Node):
         super().destroy_node()
 
     def _do_later(self, task: Callable[[], None]) -> None:
-        """Run a task in the executor's thread, where subscriptions may change. For any thread."""
+        """Run a task in the executor's thread, which may change subscriptions. For any thread."""
         self._tasks.append(task)
         self._has_tasks.trigger()
 
@@ -160,7 +162,7 @@ class ViewNode(Node):
             if len(self._infos) > MAX_SIZES:
                 del self._infos[next(iter(self._infos))]
             return
-        if name == "depth":  # without sensors for the scale there is no sigma; another model may change that
+        if name == "depth":  # sigma exists only with sensors for the scale, and another model may change that
             has_sigma = self.count_publishers(self._topics["sigma"][0])
             self._sync.expected = ("image", "depth", "sigma") if has_sigma else ("image", "depth")
         messages = self._sync.add(name, message)
@@ -170,7 +172,7 @@ class ViewNode(Node):
         stamp = stamp_of(depth)
         self._status.add_frame(1e-9 * (self.get_clock().now().nanoseconds - stamp))
         try:
-            rgb = self._decoder.decode(messages["image"]).copy()  # the decoder's buffer is used again
+            rgb = self._decoder.decode(messages["image"]).copy()  # the decoder reuses its buffer
             meters = depth_of(depth)
             sigma = depth_of(messages["sigma"]) if "sigma" in messages else None
         except (BadImageError, SensorMessageError) as error:
@@ -185,11 +187,11 @@ class ViewNode(Node):
             return None
         try:
             return image_geometry(info, size, is_rectified=True).camera
-        except ValueError:  # no intrinsics that mean anything
+        except ValueError:  # invalid intrinsics
             return None
 
     async def _set_scale(self, values: Mapping[str, Any]) -> str:
-        """Make a shown distance its true length. Runs in the server's thread."""
+        """Set the scale so that a shown distance gets its true length. Runs in the server's thread."""
         shown, true = _positive(values, "shown"), _positive(values, "true")
         state, model = self._status.value("scale"), self._status.value("scale model")
         a, b = self._status.value("scale a"), self._status.value("scale b")
@@ -197,7 +199,7 @@ class ViewNode(Node):
             raise ViewError(f"the scale is {state or 'not known yet'}: only a fixed or nominal scale can be changed")
         new_a, new_b = corrected_scale(model, float(a), float(b), true / shown)
         await self._call(request_of(self._parameter_prefix, new_a, new_b))
-        await self._in_executor(self._status.forget_camera)  # else the next change would start from the old scale
+        await self._in_executor(self._status.forget_camera)  # otherwise the next change would start from the old scale
         self.get_logger().info(
             f"{shown:.3f} m on the page are {true:.3f} m: scale.a = {new_a:.6g}, scale.b = {new_b:.6g}"
         )
@@ -219,7 +221,7 @@ class ViewNode(Node):
     async def _record(self, _: Mapping[str, Any]) -> str:
         """Write a bag of the next seconds. Runs in the server's thread."""
         if self._is_recording:
-            raise ViewError("a recording is under way")
+            raise ViewError("a recording is already running")
         self._is_recording = True
         try:
             await self._in_executor(self._begin_recording)
@@ -242,7 +244,7 @@ class ViewNode(Node):
 
     def _end_recording(self) -> tuple[Path, Mapping[str, int]]:
         recording, self._recording = self._recording, None
-        assert recording is not None  # `_record` began it
+        assert recording is not None  # started by `_record`
         return recording.finish()
 
     async def _in_executor(self, task: Callable[[], Any]) -> Any:

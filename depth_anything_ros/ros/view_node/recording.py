@@ -1,4 +1,4 @@
-"""Writes the messages of some topics into a bag for a few seconds."""
+"""Record some topics into a bag for a few seconds."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ STATIC_TRANSFORMS = "/tf_static"
 
 
 class Recording:
-    """Records from its creation until `finish` or `discard`. For the executor's thread.
+    """A recording from its creation until `finish` or `discard`. For the executor's thread.
 
     Args:
-        node: subscribes.
-        topics: topics and their types; those that nobody publishes are left out.
-        path: of the bag, which must not exist.
+        node: Node that subscribes.
+        topics: Topics and their types. Topics without a publisher are left out.
+        path: Path of the bag, which must not exist.
 
     Raises:
-        OSError: the bag cannot be written.
+        OSError: The bag cannot be written.
     """
 
     def __init__(self, node: Node, topics: Mapping[str, type], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Changes the fixed scale of the depth node so that a measured distance gets its true length."""
+"""Compute the fixed scale of the depth node with which a measured distance gets its true length."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ def corrected_scale(model: str, a: float, b: float, factor: float) -> tuple[floa
     """Return the scale (a, b) that multiplies all depths by a factor.
 
     Args:
-        model: one of `zoo.record.SCALES`.
-        a: of the scale in use.
-        b: of the scale in use.
-        factor: true distance / shown distance.
+        model: One of `zoo.record.SCALES`.
+        a: Current value of scale.a.
+        b: Current value of scale.b.
+        factor: True distance / shown distance.
     """
     return (a / factor, b / factor) if model == "inverse_affine" else (a * factor, b * factor)
 
@@ -25,9 +25,9 @@ def request_of(prefix: str, a: float, b: float) -> SetParametersAtomically.Reque
     """Return the request that sets both parameters at once.
 
     Args:
-        prefix: of the camera's parameters: "" or "NAME.".
-        a: value of scale.a.
-        b: value of scale.b.
+        prefix: Prefix of the camera's parameters: "" or "NAME.".
+        a: New value of scale.a.
+        b: New value of scale.b.
     """
     values = {f"{prefix}scale.a": a, f"{prefix}scale.b": b}
     double = ParameterType.PARAMETER_DOUBLE

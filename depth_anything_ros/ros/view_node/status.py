@@ -1,4 +1,4 @@
-"""What the page reports of the nodes: rates, latency, diagnostics, log lines, and the scale in use."""
+"""The status of the nodes for the page: rates, latency, diagnostics, log lines, and the scale in use."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ LEVELS = {10: "debug", 20: "info", 30: "warn", 40: "error", 50: "fatal"}
 
 
 class ViewStatus:
-    """The values of the report. The executor's thread writes them, the server's thread reads them.
+    """The values of the status report. The executor's thread writes them, the server's thread reads them.
 
     Args:
-        namespace: of the nodes that are reported, "/" or "/camera".
-        camera: name of the camera whose scale is reported; "" if the depth node has only one.
-        log_name: logger of this node, whose lines are left out.
+        namespace: Namespace of the reported nodes, such as "/" or "/camera".
+        camera: Name of the camera whose scale is reported; "" if the depth node has only one.
+        log_name: Logger of this node, whose lines are left out.
     """
 
     def __init__(self, namespace: str, camera: str, log_name: str) -> None:
@@ -62,7 +62,7 @@ class ViewStatus:
         return None
 
     def forget_camera(self) -> None:
-        """Forget the camera's diagnostics until the next ones arrive, because its scale has changed."""
+        """Drop the camera's diagnostics until the next ones arrive, because its scale has changed."""
         for name in [name for name in self._diagnostics if name.endswith(self._camera_suffix)]:
             del self._diagnostics[name]
 
