@@ -7,21 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from depth_anything_ros.commands import CommandError
-from depth_anything_ros.data.bag_topics import (
-    COMPRESSED,
-    IMAGE,
-    IMU,
-    INFO,
-    SOURCES,
-    TRANSFORMS,
-    TopicIndex,
-    check_topic,
-    depth_info_of,
-    guess_image,
-    guess_sources,
-    info_beside,
-    peek_index,
-)
+from depth_anything_ros.data.bag_index import COMPRESSED, IMAGE, IMU, INFO, SOURCES, TRANSFORMS, TopicIndex, peek_index
+from depth_anything_ros.data.bag_topics import check_topic, depth_info_of, guess_image, guess_sources, info_beside
 from depth_anything_ros.processing.scale_parameters import ScaleMeasuring
 
 ODOMETRY = "nav_msgs/msg/Odometry"

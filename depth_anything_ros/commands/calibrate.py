@@ -15,29 +15,14 @@ from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
 from depth_anything_ros.commands.bag_topics import choose_odometry
 from depth_anything_ros.commands.calibration_camera import CameraModel, camera_model
+from depth_anything_ros.commands.calibration_files import parameters_of, record_of
 from depth_anything_ros.commands.calibration_frames import Collected, Collector, Ground, choose_frames
 from depth_anything_ros.commands.calibration_motion import collect_motion
-from depth_anything_ros.commands.calibration_report import (
-    Setup,
-    json_of,
-    parameters_of,
-    record_of,
-    result_files,
-    spread_text,
-    text_of,
-)
+from depth_anything_ros.commands.calibration_report import Setup, json_of, result_files, spread_text, text_of
 from depth_anything_ros.commands.sensor_arguments import add_sensor_arguments, check_imu, extrinsics_of
+from depth_anything_ros.data.bag_index import COMPRESSED, IMAGE, KINDS, SOURCES, TopicIndex, read_index
 from depth_anything_ros.data.bag_messages import BagRecording, Recording
-from depth_anything_ros.data.bag_topics import (
-    COMPRESSED,
-    IMAGE,
-    KINDS,
-    SOURCES,
-    Requested,
-    TopicIndex,
-    choose_topics,
-    read_index,
-)
+from depth_anything_ros.data.bag_topics import Requested, choose_topics
 from depth_anything_ros.data.frame import as_png
 from depth_anything_ros.processing.recorded_sensors import RecordedFrames, RecordedOdometry
 from depth_anything_ros.scale.kinds import KINDS as SCALE_KINDS

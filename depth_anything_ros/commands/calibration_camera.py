@@ -10,7 +10,8 @@ import numpy as np
 
 from depth_anything_ros.api.estimator import Estimator
 from depth_anything_ros.commands import CommandError
-from depth_anything_ros.data.bag_topics import TopicIndex, Topics
+from depth_anything_ros.data.bag_index import TopicIndex
+from depth_anything_ros.data.bag_topics import Topics
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.camera_messages import ImageGeometry, distorts, image_geometry
 from depth_anything_ros.geometry.rectified_choice import choose_rectified

@@ -15,8 +15,9 @@ import numpy as np
 from depth_anything_ros.api.estimator import Estimator
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands.calibration_camera import CameraModel
+from depth_anything_ros.data.bag_index import TopicIndex
 from depth_anything_ros.data.bag_messages import Recording, Stamped
-from depth_anything_ros.data.bag_topics import TopicIndex, Topics
+from depth_anything_ros.data.bag_topics import Topics
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.geometry.camera_messages import image_geometry
 from depth_anything_ros.geometry.frame_tree import FrameTree

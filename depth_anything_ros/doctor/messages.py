@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from depth_anything_ros.doctor.checks import Options
 from depth_anything_ros.doctor.section import Section
-from depth_anything_ros.ros.process.fast_dds import segments_in
+from depth_anything_ros.ros.process.fast_dds_segments import segments_in
 from depth_anything_ros.ros.process.middleware import middleware_advice
 from depth_anything_ros.system.extras import is_installed
 from depth_anything_ros.system.package_share import FAST_DDS_PROFILE_VARIABLES, use_fast_dds_profile

@@ -10,21 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from depth_anything_ros.data.bag_index import COMPRESSED, IMAGE, INFO, SOURCES, TRANSFORMS, TopicIndex, peek_index
 from depth_anything_ros.data.bag_messages import Stamped
-from depth_anything_ros.data.bag_topics import (
-    COMPRESSED,
-    IMAGE,
-    INFO,
-    SOURCES,
-    TRANSFORMS,
-    TopicIndex,
-    check_topic,
-    depth_info_of,
-    guess_image,
-    guess_truth,
-    info_beside,
-    peek_index,
-)
+from depth_anything_ros.data.bag_topics import check_topic, depth_info_of, guess_image, guess_truth, info_beside
 from depth_anything_ros.data.bags import bag_reader
 from depth_anything_ros.data.frame import DataError, LabeledImage
 from depth_anything_ros.data.own_topics import stated_topics

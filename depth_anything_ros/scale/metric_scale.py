@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import threading
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,15 +17,12 @@ from depth_anything_ros.scale.fit import Refusal, ScaleFit
 from depth_anything_ros.scale.fit_problem import Prior
 from depth_anything_ros.scale.keyframe import CarriedView, DepthCarrier
 from depth_anything_ros.scale.kinds import ScaleKind, log_depth
+from depth_anything_ros.scale.measurement_buffer import Convert, Measurement, MeasurementBuffer, clock_problem
 from depth_anything_ros.scale.references import References
 from depth_anything_ros.scale.scale_state import ScaleState
 from depth_anything_ros.scale.shape import MIN_REFERENCES, LocalError, LocalField
 from depth_anything_ros.scale.tracker import ScaleTracker
 
-WAITING = 64
-"""Measurements of one source that wait for an image of their time, at most."""
-WAITING_SECONDS = 3.0
-"""How long they wait: longer than a model takes."""
 STRIDE = 4
 """Pixels of the depth map to one of the local correction."""
 DISPUTE = 0.1
@@ -39,11 +34,6 @@ NOTHING_ARRIVED = "no measurement has arrived"
 """Why there is no scale, before the first measurement."""
 MOTION = "motion"
 """The source whose sensor is the odometry itself: while that tells that the camera stands, nothing ages."""
-
-Convert = Callable[[Camera, np.ndarray], "References | Refusal"]
-"""Turns a measurement into references for a camera and a network's output. Raises `ValueError` or `LookupError`.
-
-A `Refusal` is nothing wrong: there is nothing to measure yet."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +94,7 @@ class MetricScale:
         self.kind = kind
         self.tracker = ScaleTracker(kind, prior, rate)
         self.is_local, self.odometry_sigma = is_local, odometry_sigma
-        self._max_delay = max_delay
-        self._lock = threading.Lock()
-        self._waiting: dict[str, deque[tuple[float, Convert]]] = {}
+        self._measurements = MeasurementBuffer(max_delay)
         self._field: LocalField | None = None
         self._error: LocalError | None = None
         self._carrier = DepthCarrier()
@@ -120,16 +108,11 @@ class MetricScale:
             time: seconds, when it was measured.
             convert: makes references of it.
         """
-        with self._lock:
-            waiting = self._waiting.setdefault(source, deque(maxlen=WAITING))
-            while waiting and abs(waiting[0][0] - time) > WAITING_SECONDS:
-                waiting.popleft()
-            waiting.append((time, convert))
+        self._measurements.add(source, time, convert)
 
     def discard_waiting(self) -> None:
         """Forget the measurements that wait for an image. They may be many large clouds."""
-        with self._lock:
-            self._waiting.clear()
+        self._measurements.clear()
 
     def without_measurement(self, problem: str) -> FrameScale:
         """Return the scale of a frame that cannot be measured: that of a metric model, or none.
@@ -233,28 +216,13 @@ class MetricScale:
         fitted = self.tracker.carry(values, known)
         return [] if fitted is None else [(known, fitted)]
 
-    def _take(self, time: float) -> tuple[list[tuple[str, Convert]], str]:
-        """Remove and return the measurement of each source that is closest to a time, and why there is none."""
-        taken, gaps = [], {}
-        with self._lock:
-            for source, waiting in self._waiting.items():
-                if not waiting:
-                    continue
-                best = min(waiting, key=lambda item: abs(item[0] - time))
-                gaps[source] = time - best[0]
-                if abs(time - best[0]) <= self._max_delay:
-                    taken.append((source, best[1]))
-                    later = [item for item in waiting if item[0] > best[0]]
-                    waiting.clear()
-                    waiting.extend(later)
-        for source, gap in gaps.items():
-            if gap > WAITING_SECONDS:
-                return taken, f"{source} is {gap:.1f} s older than the image: it has stopped, or the clocks differ"
-            if gap < -WAITING_SECONDS:
-                return taken, f"{source} is {-gap:.1f} s newer than the image: the clocks differ"
+    def _take(self, time: float) -> tuple[list[Measurement], str]:
+        """Return the measurements of a time, and the problem: a wrong clock, or no measurement of that time."""
+        taken, gaps = self._measurements.take(time)
+        problem = clock_problem(gaps)
         state = self.tracker.state
-        if taken or (state is not None and state.is_measured):
-            return taken, ""
+        if problem or taken or (state is not None and state.is_measured):
+            return taken, problem
         if not gaps:
             return [], NOTHING_ARRIVED
         return [], f"the nearest measurement is {min(map(abs, gaps.values())):.2f} s away"

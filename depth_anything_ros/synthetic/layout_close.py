@@ -9,9 +9,10 @@ import math
 import random
 
 from depth_anything_ros.synthetic import furniture
-from depth_anything_ros.synthetic.layout_rooms import daylight, field_of_view, looking, shell, wall
+from depth_anything_ros.synthetic.layout_rooms import daylight, field_of_view, looking, shell
 from depth_anything_ros.synthetic.objects import scatter
 from depth_anything_ros.synthetic.palette import Palette
+from depth_anything_ros.synthetic.room_walls import wall
 from depth_anything_ros.synthetic.scene import Scene, View
 
 

@@ -16,7 +16,7 @@ from waiting import limit
 from depth_anything_ros.doctor import messages
 from depth_anything_ros.doctor.checks import Options
 from depth_anything_ros.doctor.section import Section
-from depth_anything_ros.ros.process.fast_dds import segments_in
+from depth_anything_ros.ros.process.fast_dds_segments import segments_in
 from depth_anything_ros.system.package_share import FAST_DDS_PROFILE_VARIABLES
 
 EXCHANGE = """

@@ -35,7 +35,7 @@ from calibration_bags import (
 
 from depth_anything_ros.api import evaluate as api
 from depth_anything_ros.cli import main
-from depth_anything_ros.data.bag_topics import TopicIndex
+from depth_anything_ros.data.bag_index import TopicIndex
 from depth_anything_ros.data.own_topics import stated_topics
 from depth_anything_ros.evaluation.bag_recording import BagTruth, projected
 from depth_anything_ros.evaluation.bag_set import BagDepthSet

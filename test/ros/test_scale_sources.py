@@ -262,7 +262,7 @@ def test_measurements_do_not_wait_in_memory_while_nobody_listens(graph, tmp_path
     node, client = graph(model, (DEPTH,), scale__source=["point_cloud"])
     rig = Rig(client, {"scale/points": PointCloud2})
     rig.depth(lambda: {"scale/points": cloud_of(points_of_room(depth))})
-    waiting = node.streams[""].processor.steps.measured._metric._waiting
+    waiting = node.streams[""].processor.steps.measured._metric._measurements._waiting
     publisher = rig._publishers["scale/points"]
     late = cloud_of(points_of_room(depth))
     late.header.stamp.sec, late.header.frame_id = 101, FRAME

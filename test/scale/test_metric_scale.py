@@ -15,7 +15,8 @@ from depth_anything_ros.geometry.transform import Transform
 from depth_anything_ros.scale.fit import Refusal
 from depth_anything_ros.scale.fit_problem import Prior
 from depth_anything_ros.scale.kinds import KINDS, log_depth
-from depth_anything_ros.scale.metric_scale import Convert, MetricScale
+from depth_anything_ros.scale.measurement_buffer import Convert
+from depth_anything_ros.scale.metric_scale import MetricScale
 from depth_anything_ros.scale.references import References, references
 from depth_anything_ros.scale.uncertainty import depth_sigma
 

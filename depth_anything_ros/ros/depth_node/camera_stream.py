@@ -15,13 +15,13 @@ from depth_anything_ros.processing.measured_scale import MeasuredScale
 from depth_anything_ros.processing.parameters import StreamParameters
 from depth_anything_ros.processing.scale_choice import ScaleChoice
 from depth_anything_ros.processing.scale_parameters import ScaleMeasuring
+from depth_anything_ros.ros.depth_node.frame_processor import FrameProcessor
 from depth_anything_ros.ros.depth_node.frame_scheduler import FrameScheduler
 from depth_anything_ros.ros.depth_node.frame_statistics import FrameStatistics
 from depth_anything_ros.ros.depth_node.outputs import DepthOutputs
 from depth_anything_ros.ros.depth_node.scale_sources import ScaleSources, odometry_of
 from depth_anything_ros.ros.depth_node.stream_geometry import StreamGeometry
 from depth_anything_ros.ros.depth_node.stream_log import StreamLog
-from depth_anything_ros.ros.depth_node.worker import FrameProcessor
 from depth_anything_ros.ros.io.image_input import CameraFrame, ImageInput
 from depth_anything_ros.ros.io.intra_process import LocalImages
 from depth_anything_ros.ros.io.transforms import SensorTransforms

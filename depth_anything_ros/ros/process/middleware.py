@@ -8,7 +8,8 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from pathlib import Path
 
-from depth_anything_ros.ros.process.fast_dds import fast_dds_advice, other_users_advice, segment_of
+from depth_anything_ros.ros.process.fast_dds import fast_dds_advice, segment_of
+from depth_anything_ros.ros.process.fast_dds_segments import other_users_advice
 from depth_anything_ros.ros.process.middleware_files import Advice, UnusableFileError, named, read_xml, shipped, text_of
 
 __all__ = ["Advice", "middleware_advice", "other_users", "shared_memory_of"]
