@@ -4,9 +4,8 @@
 
 The bare network is an `Estimator` that gets the decoded images and writes its map at the image's size. The command runs
 in this process, from the first message to the last one written. Loading the model is counted in neither. Ratios of the
-two are of one round each, so that they survive a change of the clock rate. The processor time does not depend on what
-else the machine does. Further options are passed to `bag`, such as
-``--save depth info`` or ``--points TOPIC``.
+two are of one round each, so that they survive a change of the clock rate. The processor time does not depend on other
+load of the machine. Further options are passed to `bag`, such as ``--save depth info`` or ``--points TOPIC``.
 """
 
 from __future__ import annotations

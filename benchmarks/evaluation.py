@@ -3,7 +3,7 @@
     python benchmarks/evaluation.py [--frames 1000] [--size 640x480] [--workers 1 2] [--robot]
 
 Truth and predictions are made up, with a fifth of the depth unknown. Only alignment and scores are timed, no reading of
-images and no network. CPU seconds are those of all threads, and tell the cost on a machine that does other work too.
+images and no network. CPU seconds are those of all threads, and show the cost on a machine with other load too.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def timed(frames: int, size: tuple[int, int], workers: int, robot: ObstacleOptio
         frames: number of frames.
         size: width and height.
         workers: threads.
-        robot: what an obstacle is; None to leave out what a robot needs to know.
+        robot: definition of an obstacle; None to leave out the values for robots.
     """
     pairs = made(*size)
     predictions = {int(frame.image[0, 0, 0]): prediction for frame, prediction in pairs}
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--frames", type=int, default=1000, metavar="N", help="default: 1000")
     parser.add_argument("--size", default="640x480", metavar="WxH", help="default: 640x480")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], metavar="N", help="default: 1 2")
-    parser.add_argument("--robot", action="store_true", help="also what a robot needs to know")
+    parser.add_argument("--robot", action="store_true", help="also the values for robots")
     args = parser.parse_args(arguments)
     width, height = map(int, args.size.split("x"))
     print("| workers | frames | seconds | ms per frame | CPU seconds |\n|---|---|---|---|---|")

@@ -81,7 +81,7 @@ def transforms(time: float, parent: str, child: str, transform: Transform) -> An
 
 
 def drive(folder: Path, frames: int) -> Iterator[Timed]:
-    """Yield the messages of a drive with a lidar; the camera's frame is that of the rectified image (P2 without Tx)."""
+    """Yield the messages of a drive with a lidar; the camera's frame belongs to the rectified image (P2 without Tx)."""
     rows = {name: np.array(numbers.split(), float) for name, _, numbers in _lines(folder / "calib.txt")}
     projection, rotation = rows["P2"].reshape(3, 4), np.eye(4)
     rotation[:3, :3] = rows["R0_rect"].reshape(3, 3)

@@ -5,7 +5,7 @@
 Scored are the bundled model, the ONNX files of --models that have a record, and the known models in the cache, on
 every set of --data, on two bags that are made of it (benchmarks/make_bags.py), and beside baselines. Numbers of models
 that are not at hand are in models_published.yaml, with their sources. Scores do not depend on the machine's load, rates
-do. What could not be scored is named, and the exit status is then 1.
+do. Models and sets that could not be scored are named, and the exit status is then 1.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Size and rate of models, and how honest sigma is, for benchmarks/models.py."""
+"""Size and rate of models, and the accuracy of sigma, for benchmarks/models.py."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ IMAGE = (480, 640)
 """Height and width of the images whose rate is measured."""
 ROUNDS = 40
 REFERENCES = 150
-"""Points of the truth that tell the scale of an image."""
+"""Number of true points that set the scale of an image."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def rate_of(model: str, record: object | None, seconds: float, backend: str = "a
 
 
 def honesty_of(estimator: Estimator, frames: Iterator[LabeledImage]) -> Honesty | None:
-    """Return how honest sigma is, if points of the truth tell the scale and the other pixels are scored.
+    """Return the accuracy of sigma, if true points set the scale and the other pixels are scored.
 
     Args:
         estimator: the model; meters count as depth of unknown scale.

@@ -80,7 +80,7 @@ def overlap(folder: Path, count: int) -> list[Row]:
     source, validation, rows = ShardSource(folder / "shards"), SetSource(find_set("folder"), folder / "added"), []
     apart = KeptApart()
     apart.add("held out", validation, [(0, index) for index in range(VALIDATION)])
-    for what in ("compare shards with validation images", "the same, as a run that goes on does"):
+    for what in ("compare shards with validation images", "the same, as in a resumed run"):
         with measured(rows, what):
             shared_with(source, apart, workers=2)
     return rows

@@ -70,7 +70,7 @@ def print_report(report: dict) -> None:
     ours, nothing = costs[OURS]["p50"], costs[NOTHING]["p50"]
     print(f"image {width}x{height}, {report['encoding']}; processor time of the node's process per frame, in turns,")
     print("without the model")
-    print("own: the time above that of the node that computes nothing")
+    print("own: the time above the node that computes nothing")
     print(f"{'':18}{'p50 ms':>8}{'p95 ms':>8}{'to ours':>9}{'own ms':>8}{'to ours':>9}{'frames':>8}  implementation")
     for name, cost in costs.items():
         own = cost["p50"] - nothing

@@ -1,9 +1,9 @@
-"""Lists what an installation consists of: a CycloneDX SBOM, and a table of the licenses.
+"""Lists the packages of an installation: a CycloneDX SBOM, and a table of the licenses.
 
     python -m benchmarks.sbom [--python /opt/depth_anything_ros/bin/python] [--output build/sbom]
 
 Needs the extra `sbom`, in this Python. The installation that is listed needs nothing more: `make sbom` lists `.venv`.
-Writes sbom.cdx.json and licenses.md. The exit status is 1 if a package states no license; each is named.
+Writes sbom.cdx.json and licenses.md. The exit status is 1 if a package states no license. These packages are named.
 """
 
 from __future__ import annotations

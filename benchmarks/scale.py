@@ -1,4 +1,4 @@
-"""How well references scale a relative model: structured patterns, with no network and least squares beside it.
+"""Measures how well references scale a relative model: structured patterns, next to no network and least squares.
 
 Frames come from ../shared/data (7-Scenes red kitchen at 3 and 30 Hz, a RealSense shelf). The settings of the fit were
 chosen on the first half of the 3 Hz kitchen; --held-out scores the second half and the other sets. Scores are AbsRel of
@@ -106,7 +106,7 @@ def cost() -> str:
 
 
 def _correct(output: np.ndarray, known: References, has_sigma: bool) -> None:
-    """What a frame pays: the correction at a quarter of the resolution, multiplied into the depth."""
+    """The cost per frame: the correction at a quarter of the resolution, multiplied into the depth."""
     found = fit(INVERSE, output, known, Prior())
     assert isinstance(found, ScaleFit)
     small = np.ascontiguousarray(output[::4, ::4])
@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_arguments(parser)
-    parser.add_argument("--trials", action="store_true", help="score what was tried and left out")
+    parser.add_argument("--trials", action="store_true", help="score the rejected alternatives")
     parser.add_argument(
         "--picture", type=Path, metavar="FILE", help="write the picture of docs/metric.md, and no table"
     )

@@ -1,4 +1,4 @@
-"""What the checks of `calibrate` see: the 30 Hz kitchen with its depth as a cloud, and one fault at a time.
+"""Tests the checks of `calibrate` on the 30 Hz kitchen with its depth as a cloud, and one fault at a time.
 
 The degraded network (see scale_frames.py) is made from the recorded depth, with several sizes of its errors and two
 seeds each. It is the best case: its errors differ from frame to frame. The bundled model is a coarse network.
@@ -34,7 +34,7 @@ INVERSE = KINDS["inverse_affine"]
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with the sensor.
+    """A fault of the sensor.
 
     Attributes:
         late: seconds by which its stamps are late.
@@ -82,7 +82,7 @@ def clouds() -> list[np.ndarray]:
 
 
 def checked(seen: Sequence[Frame], points: Sequence[np.ndarray], fault: Fault) -> tuple[str, str]:
-    """Return what the checks of clock and extrinsics say."""
+    """Return the texts of the checks of clock and extrinsics."""
     extrinsics = fault.extrinsics
     measurements = []
     for number, one in enumerate(points):
@@ -95,7 +95,7 @@ def checked(seen: Sequence[Frame], points: Sequence[np.ndarray], fault: Fault) -
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print what the checks say, for each fault and network."""
+    """Print the texts of the checks, for each fault and network."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--faults", nargs="+", choices=FAULTS, default=list(FAULTS), help="default: all")
     args = parser.parse_args(arguments)

@@ -1,7 +1,8 @@
-"""How far and how fast the scale of a model changes over a recording, relative or metric.
+"""Measures how much and how fast the scale of a model changes over a recording, relative or metric.
 
-Frames are those of benchmarks/scale_over_time.py, and the RealSense shelf. 150 random references scale each frame. The
-spread is that of a typical depth with the median scale of all frames. The rate is what `calibrate` measures.
+The frames are the same as in benchmarks/scale_over_time.py, plus the RealSense shelf. 150 random references scale each
+frame. The spread is the spread of a typical depth with the median scale of all frames. `calibrate` measures the same
+rate.
 """
 
 from __future__ import annotations

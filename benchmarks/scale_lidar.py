@@ -79,7 +79,7 @@ def score(depth: np.ndarray | None, pixels: np.ndarray, z: np.ndarray) -> tuple[
 
 @dataclass
 class Scores:
-    """What one number of rings gives.
+    """The result for one number of rings.
 
     Attributes:
         errors: of each column, AbsRel and the mean absolute error of each frame that is not refused.

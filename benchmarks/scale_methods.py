@@ -133,4 +133,4 @@ TRIALS: dict[str, Method] = {
     "+ local of inliers": local_of_inliers,
     "+ curve + local": local_after_curve,
 }
-"""What was tried and left out: a wider prior, a monotone curve, and fewer references for the local correction."""
+"""Rejected alternatives: a wider prior, a monotone curve, and fewer references for the local correction."""

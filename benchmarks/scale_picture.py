@@ -1,7 +1,7 @@
 """The picture of docs/metric.md: a frame, its references, and depth as it becomes metric.
 
-The frame is of the TUM RGB-D dataset (Sturm et al. 2012, CC BY 4.0), in ../shared/data/tum. The references are those of
-a lidar with 8 rings: 150 of them, with 1 % noise, a tenth behind edges.
+The frame is of the TUM RGB-D dataset (Sturm et al. 2012, CC BY 4.0), in ../shared/data/tum. The 150 references come
+from a lidar with 8 rings, with 1 % noise, and a tenth behind edges.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How well the poses of the 30 Hz kitchen agree with its images, which limits what motion can measure there.
+"""Compares the poses of the 30 Hz kitchen with its images, which limits the accuracy of motion there.
 
 Features with the true depth of one frame are tracked for 20 frames. They tell the camera's motion (perspective n
-points), whose distance and rotation are compared with those of the poses. Features that are triangulated with the
+points), whose distance and rotation are compared with the poses. Features that are triangulated with the
 poses, without that depth, give a depth that is compared with the true one.
 """
 

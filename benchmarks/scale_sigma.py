@@ -1,9 +1,9 @@
-"""How honest depth/sigma is: the normalised error of single pixels, and a reliability curve.
+"""Measures the accuracy of depth/sigma: the normalized error of single pixels, and a reliability curve.
 
-Frames, references and networks are those of benchmarks/scale.py. The error of ln Z is divided by sigma / Z. Its mean
-square should be 1. Of normal errors 38, 68, 95 and 99.7 % lie within 0.5, 1, 2 and 3 sigma. The last columns sort the
-pixels by sigma: "sigma: error" is the root mean square of either in each fifth (sigma up to 1). A useful sigma rises
-with the error.
+Frames, references and networks are the same as in benchmarks/scale.py. The error of ln Z is divided by sigma / Z. Its
+mean square should be 1. Of normal errors 38, 68, 95 and 99.7 % lie within 0.5, 1, 2 and 3 sigma. The last columns sort
+the pixels by sigma: "sigma: error" is the root mean square of either in each fifth (sigma up to 1). A useful sigma
+rises with the error.
 """
 
 from __future__ import annotations

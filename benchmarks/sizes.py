@@ -166,9 +166,9 @@ def pip(python: str, *words: str) -> None:
 
 
 def clean_environment() -> dict[str, str]:
-    """Return the environment variables without those that make packages of elsewhere look installed.
+    """Return the environment variables without the ones that make packages from elsewhere look installed.
 
-    The last two come from the ROS wheels, if this environment has them: the fresh one would load these libraries.
+    The last two come from the ROS wheels, if this environment has them. The fresh one would load these libraries.
     """
     of_here = {"PYTHONPATH", "LD_LIBRARY_PATH", "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
     return {name: value for name, value in os.environ.items() if name not in of_here}

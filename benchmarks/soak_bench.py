@@ -1,4 +1,4 @@
-"""What faults of `soak.py` share: the normal state, expectations of the node, and the way back to normal."""
+"""The parts that the faults of `soak.py` share: the normal state, expectations, and the way back to normal."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class FaultError(Exception):
 
 
 class Bench(Protocol):
-    """What faults act on. ``crashed``: time of the last crash of a listener, in seconds of `time.monotonic`."""
+    """The targets of the faults. ``crashed``: time of the last crash of a listener, in seconds of `time.monotonic`."""
 
     client: SoakClient
     control: Control

@@ -55,7 +55,7 @@ def depth_row(stamp: int, width: int, scale: tuple[float, float]) -> np.ndarray:
 
 
 def depth_fault(depth: np.ndarray, stamp: int, scale: tuple[float, float]) -> str | None:
-    """Return what is wrong with depth under a stamp; None if it is correct.
+    """Return the error of the depth with a stamp; None if it is correct.
 
     Args:
         depth: float32 (H, W).
@@ -71,7 +71,7 @@ def depth_fault(depth: np.ndarray, stamp: int, scale: tuple[float, float]) -> st
 
 
 def cloud_fault(points: np.ndarray, stride: int, width: int, stamp: int, scale: tuple[float, float]) -> str | None:
-    """Return what is wrong with a cloud under a stamp; None if it is correct.
+    """Return the error of the cloud with a stamp; None if it is correct.
 
     Args:
         points: float32 (h, w, 3 or 4).

@@ -58,7 +58,7 @@ class Reporter:
         print(f"{self._now():7.1f} s  warm: {_memory(self._baseline)}", flush=True)
 
     def set_end(self, calm: float) -> None:
-        """End the measurement. The final memory is that of the last ``calm`` seconds."""
+        """End the measurement. The final memory is the memory in the last ``calm`` seconds."""
         self._end = self._watch.typical(self._now() - calm)
 
     def end(self, exit_status: int | None) -> None:

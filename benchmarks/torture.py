@@ -34,7 +34,7 @@ INSIDE = "TORTURE_NAMESPACE"
 
 @dataclass(frozen=True)
 class Round:
-    """One round: the exit statuses of the disturbed commands, and what was wrong, "" if nothing was."""
+    """One round: the exit statuses of the disturbed commands, and the problem, or ""."""
 
     number: int
     step: str

@@ -1,7 +1,7 @@
 """The depth node as usually written in Python, for comparison in `node.py`.
 
-Model, scale, limits and topics are those of this package's node. ``way`` selects the conversions between messages and
-arrays.
+Model, scale, limits and topics are the same as in this package's node. ``way`` selects the conversions between messages
+and arrays.
 """
 
 from __future__ import annotations

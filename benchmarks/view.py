@@ -1,9 +1,9 @@
-"""Measures what browsers cost a depth node: its processor time and its rate with no viewer, one and ten.
+"""Measures the cost of browsers for a depth node: its processor time and its rate with no viewer, one and ten.
 
     python benchmarks/view.py [--width 640] [--height 480] [--rate 30] [--seconds 10] [--viewers 0 1 10]
 
 The depth node has a model of no cost. This process sends images at the rate, and subscribes to depth and cloud, as a
-robot does anyway. The view node is a process of its own. The viewers take every frame as soon as it comes, but draw
+robot does anyway. The view node is a separate process. The viewers take every frame as soon as it comes, but draw
 nothing: drawing costs the machine of the browser.
 """
 
@@ -36,7 +36,7 @@ SETTLING_SECONDS = 3.0
 
 @dataclass(frozen=True)
 class Cost:
-    """What a number of viewers cost. Processor time in seconds per second, rates in Hz and Mbit/s of one viewer."""
+    """The cost of a number of viewers. Processor time in seconds per second, rates in Hz and Mbit/s of one viewer."""
 
     viewers: int
     depth_node: float
@@ -47,7 +47,7 @@ class Cost:
 
 
 def watch(count: int, frames: Synchronized, octets: Synchronized) -> None:
-    """Connect viewers and count what they receive, until this process is ended."""
+    """Connect viewers and count the received frames, until this process is ended."""
 
     async def one(session: aiohttp.ClientSession) -> None:
         async with session.ws_connect(f"http://127.0.0.1:{PORT}/stream", max_msg_size=0) as socket:
@@ -96,7 +96,7 @@ class Robot:
 
 
 def measure(robot: Robot, processes: list[subprocess.Popen], viewers: int, seconds: float) -> Cost:
-    """Return what this many viewers cost."""
+    """Return the cost of a number of viewers."""
     context = multiprocessing.get_context("spawn")
     frames, octets = context.Value("l", 0), context.Value("l", 0)
     watching = context.Process(target=watch, args=(viewers, frames, octets), daemon=True)

@@ -34,7 +34,7 @@ WAYS = (
     *(("onnxruntime:cuda", precision) for precision in ("fp16", "fp32")),
     *(ANCHOR, ("torch:cuda", "fp32")),
 )
-"""Those of TensorRT only if its step has built the engine."""
+"""TensorRT's are included only if its step has built the engine."""
 SLOW_WAYS = (("tensorrt", "fp16"), ("torch:cuda_compile", "fp16"))
 """Slow to build or compile, so they come last, each next to the common anchor."""
 IN_PLACE = {"torch:cuda": "torch", "torch:cuda_compile": "torch", "onnxruntime:cuda": "onnxruntime"}

@@ -14,7 +14,7 @@ MAX_CHARACTERS = 2000
 
 @contextmanager
 def noted_precisions(results: Results) -> Iterator[None]:
-    """Record what the package checks, without rejection: engines that are too slow must be timed too."""
+    """Record the package's checks without rejection, because engines that are too slow must be timed too."""
     original = TensorRtBackend.check_precision
 
     def note(backend: TensorRtBackend, precision: str) -> None:

@@ -17,13 +17,13 @@ from depth_anything_ros.scale.kinds import ScaleKind, log_depth, log_depth_gradi
 from depth_anything_ros.scale.references import References, references
 
 MAX_DELAY = 0.1
-"""Seconds between a measurement and the image that it is compared with."""
+"""Maximum seconds between a measurement and the image it is compared with."""
 RANGES = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0, 30.0, 50.0, 80.0, math.inf)
 """Meters: the borders of the bins of distance."""
 MIN_COUNT = 10
-"""Fewest references in a bin of distance."""
+"""Minimum number of references in a bin of distance."""
 _POOLED = 200
-"""References of one frame in a fit of all frames, so that all weigh the same."""
+"""Number of references of each frame in a fit of all frames, so that all frames weigh the same."""
 _QUANTILES = np.linspace(0.05, 0.95, 19)
 
 
@@ -61,11 +61,11 @@ class Measurement:
 
 @dataclass(frozen=True)
 class FrameFit:
-    """A frame that a source gives a scale.
+    """A frame with a scale from a source.
 
     Attributes:
         frame: the frame.
-        measurement: that of the source.
+        measurement: the measurement of the source.
         known: its references.
         result: the fit.
     """
@@ -94,8 +94,9 @@ class Pair:
         log_a: ln a.
         b: the shift.
         method: how it was found, in words.
-        error: AbsRel on frames that it was not found on; None with fewer than two frames.
-        depth_spread: standard deviation over the frames of ln of the depth that their own fits give, from its depth.
+        error: AbsRel on frames that were not used to find it; None with fewer than two frames.
+        depth_spread: standard deviation over the frames of the difference in ln depth between their fits and this
+            scale.
         log_a_spread: standard deviation over the frames of ln a.
     """
 
@@ -180,10 +181,10 @@ def error_of(kind: ScaleKind, one: FrameFit, log_a: float, b: float) -> float:
 
 
 def fixed_pair(kind: ScaleKind, fits: Sequence[FrameFit]) -> Pair:
-    """Return the one scale that suits all frames best.
+    """Return the best single scale for all frames.
 
-    It is a fit to the references of all frames together, or the median of the frames' own scales: the one with the
-    smaller error on frames that it was not found on, which are every second one.
+    The candidates are a fit to the references of all frames together, and the median of the frames' scales. Each is
+    found on every second frame. The one with the smaller error on the other frames wins.
 
     Args:
         kind: how the output becomes depth.
@@ -193,7 +194,7 @@ def fixed_pair(kind: ScaleKind, fits: Sequence[FrameFit]) -> Pair:
     errors = {name: _leave_out_error(kind, fits, find) for name, find in candidates.items()}
     method = min(errors, key=lambda name: errors[name])
     found = candidates[method](kind, fits)
-    if found is None:  # all frames together give none, and there are too few to leave some out
+    if found is None:  # no fit of all frames together, and too few frames for a validation
         method, found = "median of the frames", _median(kind, fits)
     log_a, b = found
     offsets = [
@@ -236,8 +237,8 @@ def residuals_by_range(fits: Sequence[FrameFit]) -> list[RangeBin]:
 def depth_uncertainty(kind: ScaleKind, fits: Sequence[FrameFit]) -> float:
     """Return the relative standard deviation of a pixel's depth, the median over the frames and their pixels.
 
-    It counts what the references leave open, their common error, and their spread. So a source that sees one point
-    is worse than one that sees the whole image, although its residual is smaller.
+    It includes the covariance of the fit, the common error of the references, and their spread. So a source with one
+    point is worse than a source that covers the image, although its residual is smaller.
 
     Args:
         kind: how the output becomes depth.
@@ -258,7 +259,7 @@ _Find = Callable[[ScaleKind, Sequence[FrameFit]], "tuple[float, float] | None"]
 
 
 def _leave_out_error(kind: ScaleKind, fits: Sequence[FrameFit], find: _Find) -> float:
-    """Return the mean error on the even frames of what the odd ones give, and vice versa; infinite if there is none."""
+    """Return the mean error of two-fold cross-validation over odd and even frames; infinite without a scale."""
     if len(fits) < 2:
         return math.inf
     errors = []
@@ -280,7 +281,7 @@ def _pooled(kind: ScaleKind, fits: Sequence[FrameFit]) -> tuple[float, float] | 
     for number, one in enumerate(fits):
         inliers = np.flatnonzero(one.result.inliers)
         chosen = inliers[:: max(1, math.ceil(len(inliers) / _POOLED))]
-        # One frame below the other, so that no two share a block.
+        # Frames are stacked vertically, so that no two share a block.
         pixels.append(one.known.pixels[chosen] + (0, 2 * height * number))
         depths.append(one.known.depth[chosen])
         sigmas.append(one.known.sigma[chosen])

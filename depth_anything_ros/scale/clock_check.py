@@ -12,11 +12,11 @@ from depth_anything_ros.scale.kinds import ScaleKind
 from depth_anything_ros.scale.shape_agreement import Blocks, log_map, misfits
 
 MAX_OFFSET = 0.2
-"""Seconds: the largest offset that is tried."""
+"""Seconds: the largest offset tried."""
 WINDOW = 2 * MAX_OFFSET
 """Seconds around a frame whose measurements are compared with it."""
 MIN_FRAMES = 5
-"""Fewer frames are no check."""
+"""Minimum number of frames for a check."""
 MIN_GAIN = 0.02
 """Smallest relative improvement of the agreement that counts."""
 MIN_OFFSET = 0.015
@@ -24,13 +24,13 @@ MIN_OFFSET = 0.015
 MIN_CONTRAST = 0.03
 """Smallest relative change of the agreement over all offsets; below, the scene shows no offset."""
 BLIND = 0.02
-"""Seconds: standard deviation above which the check says nothing."""
+"""Seconds: standard deviation above which the result is undetermined."""
 SURE = 3.0
-"""Standard deviations at which an offset counts as seen."""
+"""Standard deviations from which an offset is significant."""
 _PARTS = 6
 _LAGS = np.round(np.arange(-MAX_OFFSET, MAX_OFFSET + 0.005, 0.01), 3)
 _REFINED = 0.05
-"""Seconds on both sides of a minimum that the parabola through it covers."""
+"""Seconds on both sides of a minimum, for the parabola through it."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class ClockCheck:
 
     @classmethod
     def impossible(cls, reason: str) -> ClockCheck:
-        """Return the result of no check."""
+        """Return the result of an impossible check."""
         return cls(None, 0.0, 0.0, False, f"not checked: {reason}")
 
 

@@ -1,4 +1,4 @@
-"""How fast the scale of a model changes between the images of a recording: the rate of the filter's random walk."""
+"""The rate at which a model's scale changes over a recording: the rate of the filter's random walk."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from depth_anything_ros.scale.calibration import FrameFit
 from depth_anything_ros.scale.kinds import ScaleKind, log_depth
 
 MAX_LAG = 2.0
-"""Seconds between two frames that are compared: in a longer time the scale no longer walks freely."""
+"""Maximum seconds between two compared frames. Over longer times the scale is no free random walk."""
 MIN_PAIRS = 20
-"""Fewer pairs of frames tell no rate."""
+"""Minimum number of pairs of frames for a rate."""
 MIN_RANGE = 2.0
-"""Smallest ratio of the longest to the shortest time between two frames: one lag cannot tell drift from noise."""
+"""Smallest ratio of the longest to the shortest time between frames. A single lag cannot separate drift from noise."""
 MIN_RATE = 0.01
 """Smallest rate that is reported."""
 
@@ -26,7 +26,7 @@ MIN_RATE = 0.01
 class Drift:
     """The rate at which the scale changes.
 
-    It is that of depth, not of ln a: a and b of two frames differ in opposite directions, so depth differs by less.
+    It is the rate of depth, not of ln a: a and b change in opposite directions, so depth changes by less.
 
     Attributes:
         rate: Relative error of depth after one second with the same scale; None if it is undetermined.
@@ -38,10 +38,10 @@ class Drift:
 
 
 def drift_of(kind: ScaleKind, fits: Sequence[FrameFit]) -> Drift:
-    """Measure how much the scale of one frame is off in another one, by the time between them.
+    """Measure the error of one frame's scale in another frame, as a function of the time between them.
 
-    The mean square is that of the fits, whatever the time, and of a random walk, which grows with the time. Both are
-    fitted to all pairs of frames.
+    The mean square error has a constant part, from the fits, and a part that grows with time, from a random walk. Both
+    are fitted to all pairs of frames.
 
     Args:
         kind: how the output becomes depth.

@@ -22,23 +22,23 @@ from depth_anything_ros.scale.extrinsics_search import (
 from depth_anything_ros.scale.kinds import ScaleKind
 
 MIN_FRAMES = 5
-"""Fewer frames are no check."""
+"""Minimum number of frames for a check."""
 MIN_GAIN = 0.02
 """Smallest relative improvement of the agreement that counts, for each axis."""
 MIN_ROTATION = 0.3
 """Degrees: the smallest rotation that is reported."""
 BLIND = 1.0
-"""Degrees: standard deviation of most angles above which the check says nothing."""
+"""Degrees: standard deviation of most angles above which the result is undetermined."""
 SURE = 3.0
-"""Standard deviations at which a rotation counts as seen."""
+"""Standard deviations from which a rotation is significant."""
 _FRAMES = 20
-"""Frames that the rotation is sought with."""
+"""Maximum number of frames for the search."""
 _NONE = (0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
 class ExtrinsicsCheck:
-    """What is wrong with a source's extrinsics.
+    """The error of a source's extrinsics.
 
     Attributes:
         degrees: about x (right), y (down) and z (forward) of the camera, to turn the source's points by; None if the
@@ -62,15 +62,16 @@ class ExtrinsicsCheck:
 
     @classmethod
     def impossible(cls, reason: str) -> ExtrinsicsCheck:
-        """Return the result of no check."""
+        """Return the result of an impossible check."""
         return cls(None, _NONE, 0.0, False, f"not checked: {reason}")
 
 
 def check_extrinsics(kind: ScaleKind, fits: Sequence[FrameFit]) -> ExtrinsicsCheck:
     """Find the rotation of a source's points about its own position at which they agree best with the images.
 
-    A shift to the side looks like a rotation, by a larger angle near by than far away. So if a rotation about x or y is
-    seen, shifts are tried in its place. A shift along z, or one beside a rotation, is not sought.
+    A sideways shift looks like a rotation, by a larger angle for near points than for far ones. So if a rotation about
+    x or y is found, equivalent shifts are tried too. The check does not search for shifts along z, or for a shift
+    combined with a rotation.
 
     Args:
         kind: how the output becomes depth.
@@ -98,7 +99,7 @@ def check_extrinsics(kind: ScaleKind, fits: Sequence[FrameFit]) -> ExtrinsicsChe
         return ExtrinsicsCheck(found, errors, gain, False, text)
     if max(map(abs, steps)) >= LIMIT:
         text = (
-            f"unclear: agreement improves up to the largest rotation that is tried ({MAX_ROTATION:g}°). The extrinsics "
+            f"unclear: agreement improves up to the largest rotation tried ({MAX_ROTATION:g}°). The extrinsics "
             "are off by more, or the model's shape is too coarse here"
         )
         return ExtrinsicsCheck(found, errors, gain, False, text)
@@ -114,7 +115,7 @@ def check_extrinsics(kind: ScaleKind, fits: Sequence[FrameFit]) -> ExtrinsicsChe
             f"improves by {100 * gain:.0f} %, more than by a rotation)"
         )
         return ExtrinsicsCheck(found, errors, gain, True, text, corrected, _three(shift))
-    alike = f"; a shift by {centimeters} explains it as well" if advantage > -MIN_GAIN else ""
+    alike = f"; a shift by {centimeters} explains it equally well" if advantage > -MIN_GAIN else ""
     text = (
         f"fits better if turned by {_angles(found, errors, is_sure)} of the camera (x right, y down, z forward): check "
         f"the extrinsics (agreement improves by {100 * gain:.0f} %{alike})"

@@ -16,7 +16,7 @@ from depth_anything_ros.scale.kinds import ScaleKind
 from depth_anything_ros.scale.shape_agreement import Blocks, log_map, misfits
 
 MAX_ROTATION = 3.0
-"""Degrees about each axis: the largest rotation that is tried."""
+"""Degrees about each axis: the largest rotation tried."""
 MIN_SIGMA = 0.05
 """Degrees: smallest standard deviation of an angle."""
 UNIT = 0.1
@@ -25,12 +25,12 @@ LIMIT = round(MAX_ROTATION / UNIT)
 """Steps of the largest rotation."""
 _SIZES = (16, 8, 4, 2, 1)
 _NEIGHBOR = 4
-"""Steps to the neighbors of the best rotation, through which a parabola is laid."""
+"""Steps to the neighbors of the best rotation, for the parabola through them."""
 _QUARTERS = 4
 _MIN_SHARE = 0.2
 """Smallest share of the references in one half of the image, for a comparison with the other half."""
 _SHIFT_RANGES = np.geomspace(0.3, 3.0, 13)
-"""Distances, in median ones, at which a shift is tried that looks like the best rotation there."""
+"""Distances, relative to the median, at which a shift is tried that equals the best rotation there."""
 Steps = tuple[int, int, int]
 """Angles about x, y and z, in steps of `UNIT`."""
 
@@ -130,7 +130,8 @@ class Search:
     def shift_instead(self, steps: Steps) -> tuple[np.ndarray, float]:
         """Return the best shift to the side that looks like a rotation, and by how much it is better, relative.
 
-        It is that of the half of the recording in which the shift is the less good. A rotation about z is no shift.
+        The advantage is that of the half of the recording where it is smaller. A rotation about z has no equivalent
+        shift.
 
         Args:
             steps: the rotation, in steps of `UNIT`.
@@ -176,8 +177,8 @@ class Search:
     def sigma(self) -> np.ndarray:
         """Return the standard deviation of the best angles in degrees, float64 (3,), from halves of the recording.
 
-        The halves are those of the time, and the upper and lower, left and right ones of the image: a network's error
-        is the same in all frames of one view, but not in all of the image.
+        The recording is halved in time, and the image into upper and lower, left and right halves. A network's error is
+        the same in all frames of one view, but differs within the image.
         """
         is_upper, is_left = np.array([True, True, False, False]), np.array([True, False, True, False])
         largest = np.full(3, MIN_SIGMA)

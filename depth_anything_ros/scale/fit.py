@@ -2,8 +2,8 @@
 
 The network's output x becomes depth by ln Z = -ln(a x + b) for inverse depth and ln Z = ln(a x + b) for depth. The fit
 is the maximum a posteriori of (ln a, b): residuals in ln Z have a redescending weight, b has a normal prior, and ln a
-has one if an earlier state predicts it. What the references cannot tell falls back to the priors, and the covariance
-says so.
+has one if an earlier state predicts it. Where the references are insufficient, the result falls back to the priors, and
+the covariance shows it.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from depth_anything_ros.scale.references import References, sample
 from depth_anything_ros.scale.robust_statistics import blocks_of, inflation_of, inverse, median, spread_of
 
 MAX_SIGMA = 0.5
-"""Largest relative error of the consistent references; beyond, they do not describe the same scene."""
+"""Largest relative error of the consistent references. Above it, they do not describe the same scene."""
 MIN_INLIERS = 0.3
 """Smallest fraction of the references that must agree with the fit."""
 PLAUSIBLE = 6.0
 """Standard deviations within which a reference counts for the local correction."""
 MAX_DEPTH_SIGMA = 0.4
-"""Largest relative error of depth at the references that is still a measurement of scale."""
+"""Largest relative error of depth at the references for a valid scale."""
 _CONVERGED = 1e-3
 _STEPS = 12
 
 
 @dataclass(frozen=True)
 class ScaleFit:
-    """A scale that the references agree on.
+    """A scale on which the references agree.
 
     Attributes:
         log_a: ln a.
@@ -42,10 +42,10 @@ class ScaleFit:
         common_sigma: relative standard deviation of that error.
         prior: the prior, as it was used; see `Problem`.
         information: float64 (2, 2), inverse covariance of (ln a, b) by the references alone.
-        block_variance: relative variance of all depths that ``information`` does not know of: that of few blocks.
+        block_variance: relative variance of all depths that ``information`` does not include, because of few blocks.
         inliers: bool (N,), the references that agree.
-        plausible: bool (N,), those that also may agree: a network is wrong by more over single objects.
-        residuals: float64 (N,), ln Z of each reference less that of the fit; NaN where the fit has no depth.
+        plausible: bool (N,), these and the ones that may agree, because a network is wrong by more on single objects.
+        residuals: float64 (N,), ln Z of each reference minus ln Z of the fit; NaN where the fit has no depth.
         outputs: float64 (N,), the network's output at each reference; NaN outside the map.
         spread: relative standard deviation of the inliers.
         typical: the median of the network's output at the references.
@@ -75,7 +75,7 @@ class ScaleFit:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why references give no scale, in words."""
+    """The reason why references give no scale."""
 
     reason: str
 
@@ -87,7 +87,7 @@ def fit(kind: ScaleKind, values: np.ndarray, known: References, prior: Prior) ->
         kind: how the output becomes depth.
         values: float32 (H, W), the network's output.
         known: the references, in pixels of ``values``.
-        prior: what is known before.
+        prior: prior knowledge.
 
     Returns:
         The fit, or the reason why the references give none.
@@ -103,11 +103,11 @@ def fit_samples(kind: ScaleKind, x: np.ndarray, width: int, known: References, p
         x: float64 (N,), from `sample`.
         width: of the map, pixels.
         known: the references.
-        prior: what is known before.
+        prior: prior knowledge.
     """
     problem = Problem.of(kind, x, known, prior)
     if problem is None:
-        return Refusal("no reference lies on a pixel with depth")
+        return Refusal("no reference is on a pixel with depth")
     start = problem.start()
     if start is None:
         return Refusal("no scale with positive a fits any two references")
@@ -193,9 +193,9 @@ def _judge(
 def _block_variance(
     kind: ScaleKind, covariance: np.ndarray, theta: np.ndarray, spread: float, blocks: int, typical: float
 ) -> float:
-    """Return the relative variance that is missing to that of one independent error for each image block.
+    """Return the relative variance to add, so that each image block counts as one independent error at most.
 
-    The residuals within a single block cannot show an error that they share.
+    The residuals within a single block cannot reveal their common error.
     """
     gradient = log_depth_gradient(kind, typical, *theta)
     return max(spread**2 / max(blocks, 1) - float(gradient @ covariance @ gradient), 0.0)

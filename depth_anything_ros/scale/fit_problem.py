@@ -1,6 +1,6 @@
-"""The references of a fit as arrays, the priors, and where the fit starts.
+"""The references of a fit as arrays, the priors, and the start of the fit.
 
-A fit starts at the best of some candidates, each from one or two references, so that a third of right references is
+A fit starts at the best of several candidates, each from one or two references. So a third of correct references is
 enough.
 """
 
@@ -16,7 +16,7 @@ from depth_anything_ros.scale.references import References
 from depth_anything_ros.scale.robust_statistics import median, spread_of
 
 SHIFT_SHARE = 0.25
-"""Largest prior standard deviation of b, as a share of the typical a x + b: on a road, 0.1/m would be no prior."""
+"""Largest prior standard deviation of b, as a share of the typical a x + b. On a road, 0.1/m would have no effect."""
 _REDESCENT = 9.0
 _SAMPLE_POINTS = 160
 _DRAWN_PAIRS = np.random.default_rng(0).random((2, 48))
@@ -27,14 +27,14 @@ _BOUNDED = 0.5
 
 @dataclass(frozen=True)
 class Prior:
-    """What is known before the references: normal distributions of ln a and b.
+    """Prior knowledge: normal distributions of ln a and b.
 
     Attributes:
         log_a: mean of ln a.
         log_a_sigma: standard deviation of ln a; infinite: nothing is known.
         b: mean of b.
         b_sigma: standard deviation of b, in 1/meters for inverse depth and meters for depth. Without a prior on ln a,
-            it is at most `SHIFT_SHARE` of what is typical for the references.
+            it is at most `SHIFT_SHARE` of the typical value for the references.
         correlation: between ln a and b.
     """
 
@@ -104,7 +104,7 @@ class Problem:
         np.log(np.maximum(r, np.float32(TINY), out=r), out=r)
         r *= np.float32(-self.kind.sign)
         r += self.log_z[chosen].astype(np.float32)
-        if self.has_bounds:  # a lower bound says nothing against a surface beyond it
+        if self.has_bounds:  # a lower bound does not contradict a surface beyond it
             r = np.where(self.is_bound[chosen], np.maximum(r, 0), r)
         cost = np.minimum(np.abs(r, out=r), np.float32(_BOUNDED), out=r).mean(axis=1) * min(count, 50)
         best = int(np.argmin(cost + 0.05 * self._prior_cost(log_a, b)))

@@ -1,8 +1,8 @@
-"""A measurement joined with the scale so far, each weighted by all of its error that the other does not share.
+"""Fuse a measurement with the scale so far, each weighted by its error without the part that both share.
 
-A fit weighs its references as if their errors were independent. The errors that all of them have (a wrong distance
-traveled, a wrong rotation between two views) are added here. They are directions of (ln a, b): a relative error of all
-depths moves both, an error of all inverse depths moves b.
+A fit treats the errors of its references as independent. This module adds their shared errors (a wrong distance
+traveled, a wrong rotation between two views). They are directions of (ln a, b): a relative error of all depths moves
+both, and an error of all inverse depths moves b.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ class Measurement:
         known: the references.
         fit: their fit.
         shared: relative standard deviation of the error of all depths that the state so far has too.
-        tells_shift: whether the references tell b. If not, b stays as it is.
+        determines_b: whether the references determine b. If not, b keeps its value.
     """
 
     kind: ScaleKind
     known: References
     fit: ScaleFit
     shared: float
-    tells_shift: bool
+    determines_b: bool
 
     @property
     def own_covariance(self) -> np.ndarray:
-        """Covariance of (ln a, b) by the errors that all references have, but not the state, float64 (2, 2)."""
+        """Covariance of (ln a, b) from the errors that all references share, but not the state, float64 (2, 2)."""
         known = self.known
         variance = known.common_sigma**2 - self.shared**2 + known.pose_sigma**2 + self.fit.block_variance
         shift = np.zeros((2, 2))
-        if self.tells_shift and self.kind.sign < 0:
+        if self.determines_b and self.kind.sign < 0:
             shift[1, 1] = known.shift_sigma**2
         elif known.shift_sigma:
             variance += (known.shift_sigma * float(np.median(known.depth))) ** 2
@@ -52,8 +52,7 @@ class Measurement:
     def joined(self, state: ScaleState) -> ScaleFit:
         """Return the fit, corrected by the state so far.
 
-        Its residuals are those that would be left without the errors that all references have: these are no error of
-        the network.
+        Its residuals exclude the errors that all references share, because these are not errors of the network.
 
         Args:
             state: the scale so far.
@@ -63,13 +62,13 @@ class Measurement:
         prior_information = prior.information
         covariance = state.covariance_beside(self.shared)
         before = np.linalg.inv(covariance + _TINY * np.eye(2))
-        if not self.tells_shift:
+        if not self.determines_b:
             information, prior_information, own = (
                 _of_scale_alone(one) for one in (information, prior_information, own)
             )
             before = np.diag([1 / covariance[0, 0], _FIXED])
         mean = np.array([state.log_a, state.b])
-        # What the references tell without the prior of their fit, as information matrix and vector.
+        # The references without the prior of their fit, as information matrix and vector.
         found, prior_mean = np.array([self.fit.log_a, self.fit.b]), np.array([prior.log_a, prior.b])
         vector = (information + prior_information) @ found - prior_information @ prior_mean
         ideal = np.linalg.solve(before + information, before @ mean + vector)
@@ -77,7 +76,7 @@ class Measurement:
         after = np.linalg.inv(before + reduction @ information)
         log_a, b = after @ (before @ mean + reduction @ vector)
         after = (after + after.T) / 2
-        if not self.tells_shift:  # nothing was learned about b: its error stays
+        if not self.determines_b:  # the references do not determine b, so its error stays
             after[1, 1] = state.covariance[1, 1]
         return replace(
             self.fit,
@@ -89,8 +88,8 @@ class Measurement:
         )
 
     def alone(self) -> ScaleFit:
-        """Return the fit with the errors that all references have."""
-        # The covariance of the fit has that of few blocks already.
+        """Return the fit with the errors that all references share."""
+        # The covariance of the fit already includes the variance of few blocks.
         own = self.own_covariance - self.fit.block_variance * common_covariance(self.fit.b)
         return replace(self.fit, covariance=self.fit.covariance + own)
 

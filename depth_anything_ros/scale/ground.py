@@ -13,9 +13,9 @@ from depth_anything_ros.scale.references import CELL, References, pixel_grid, re
 FLATNESS = 0.01
 """Relative standard deviation of the ground's depth in one cell."""
 MAX_SPREAD = 0.2
-"""Relative standard deviation from the network's depth, above which what is seen is no floor."""
+"""Relative standard deviation from the network's depth above which the view is not a floor."""
 FLOOR_SIGMA = 0.1
-"""Relative error of the assumption that it is a flat floor: nothing measures that."""
+"""Relative error of the assumption of a flat floor, which nothing measures."""
 TILT_SIGMA, ASSUMED_TILT_SIGMA = math.radians(0.5), math.radians(2)
 """Standard deviation of the direction of gravity: by an IMU, and if the camera's pitch is only assumed."""
 MIN_ANGLE = math.radians(4)
@@ -34,8 +34,8 @@ def from_ground(
 ) -> References:
     """Return references on a flat ground: one for each cell below the horizon.
 
-    Cells in which something stands on the ground are nearer than the ground. The robust fit rejects them as long as
-    they are less than half of the cells. With gravity known, the ground fixes scale and shift, because it spans depths.
+    Cells with an obstacle are nearer than the ground. The robust fit rejects them if they are less than half of the
+    cells. With gravity known, the ground fixes scale and shift, because it spans depths.
 
     Args:
         camera: the camera of the depth map.

@@ -1,4 +1,4 @@
-"""Metric depth that the camera's motion carries to later frames, while no reference arrives.
+"""Carry metric depth to later frames by the camera's motion, while no reference arrives.
 
 The motion comes from odometry, or from the images themselves.
 """
@@ -18,16 +18,16 @@ from depth_anything_ros.scale.sensor_points import from_points
 from depth_anything_ros.scale.visual_odometry import MAX_DEPTH, VisualOdometry
 
 STRIDE = 8
-"""Every so many rows and columns of the depth map become points."""
+"""Step in rows and columns of the depth map between points."""
 SURFACE_SIGMA = 0.02
 """Relative standard deviation of a carried point."""
 MIN_OVERLAP = 0.5
-"""Share of the points that must still be visible; below it, the current frame becomes the keyframe."""
+"""Minimum share of visible points. Below it, the current frame becomes the keyframe."""
 
 
 @dataclass(frozen=True)
 class CarriedView:
-    """A frame that depth is carried to.
+    """A frame to which depth is carried.
 
     Attributes:
         camera: its intrinsics.
@@ -47,7 +47,7 @@ class CarriedView:
 class Keyframe:
     """The depth of a frame whose scale was measured.
 
-    Its points are computed when they are first needed: most frames are replaced before.
+    Its points are computed on first use, because most frames are replaced before.
 
     Args:
         log_depth: float32 (h, w), ln Z at every ``stride``-th pixel, the first one at ``stride`` // 2.
@@ -116,7 +116,7 @@ class DepthCarrier:
         self._is_leaving = False
 
     def reset(self) -> None:
-        """Forget the depth."""
+        """Drop the depth."""
         self._keyframe = self._visual = self._pose = None
         self._is_leaving = False
 
@@ -131,7 +131,7 @@ class DepthCarrier:
             return None
         self._pose = pose = view.pose if visual is None else self._tracked(visual, view)
         if pose is None:
-            if visual is not None:  # lost for good; odometry comes back
+            if visual is not None:  # tracking does not recover; odometry may
                 self.reset()
             return None
         known = keyframe.seen_from(view.camera, pose, view.time, view.odometry_sigma)
@@ -140,7 +140,7 @@ class DepthCarrier:
 
     @staticmethod
     def _tracked(visual: VisualOdometry, view: CarriedView) -> Transform | None:
-        if view.gray is None or view.camera != visual.camera:  # the outputs may have another size now
+        if view.gray is None or view.camera != visual.camera:  # the size of the outputs may have changed
             return None
         return visual.track(view.gray)
 

@@ -1,4 +1,4 @@
-"""The metric scale of one camera: measurements of any source in, a scale and its error for each frame out."""
+"""The metric scale of one camera: it takes measurements of any source, and returns a scale and its error per frame."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from depth_anything_ros.scale.shape import MIN_REFERENCES, LocalError, LocalFiel
 from depth_anything_ros.scale.tracker import ScaleTracker
 
 STRIDE = 4
-"""Pixels of the depth map to one of the local correction."""
+"""Pixels of the depth map per pixel of the local correction."""
 DISPUTE = 0.1
 """Relative difference between measurements that is reported."""
 FADING = 0.3
 """Seconds in which the local correction of an earlier frame fades."""
 
 NOTHING_ARRIVED = "no measurement has arrived"
-"""Why there is no scale, before the first measurement."""
+"""The reason for a missing scale before the first measurement."""
 MOTION = "motion"
-"""The source whose sensor is the odometry itself: while that tells that the camera stands, nothing ages."""
+"""The source whose sensor is the odometry itself. While odometry reports a standing camera, the scale does not age."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class FrameScale:
         state: the filter's state; None without any. A metric model has one before the first measurement.
         is_held: whether no measurement was accepted for this frame.
         age: seconds since the latest accepted measurement.
-        problem: why the latest measurement was not used; "" if it was.
+        problem: reason why the latest measurement was not used, or "".
         references: number of references that agreed, in this frame.
         residual: relative standard deviation of the references from the scaled depth.
         factor: float32 (h, w), the local correction as a factor of depth, at a lower resolution; None for none.
         is_carried: whether odometry brought the scale from an earlier frame.
-        local_error: what the local correction leaves of the network's error; None without a recent measurement.
+        local_error: the network's error after the local correction; None without a recent measurement.
     """
 
     state: ScaleState | None
@@ -69,15 +69,15 @@ class FrameScale:
 
 
 class MetricScale:
-    """Finds the scale of each frame of one camera.
+    """An estimator of the scale of each frame of one camera.
 
-    `add` and `discard_waiting` may be called from any thread, all else from one.
+    `add` and `discard_waiting` may be called from any thread, all other methods from one.
 
     Args:
         kind: how the network's output becomes depth.
-        prior: what is known without references.
-        max_delay: seconds between a measurement and the image that it is used for.
-        is_local: whether to correct depth locally where the references support it.
+        prior: prior knowledge without references.
+        max_delay: maximum seconds between a measurement and the image that uses it.
+        is_local: whether to correct depth locally near the references.
         odometry_sigma: relative standard deviation of the distance that odometry reports.
         rate: see `ScaleTracker`.
     """
@@ -101,33 +101,33 @@ class MetricScale:
         self._field_time, self._error_time, self._time, self._residual = 0.0, 0.0, -math.inf, 0.0
 
     def add(self, source: str, time: float, convert: Convert) -> None:
-        """Keep a measurement until an image of its time comes.
+        """Keep a measurement until an image of its time is processed.
 
         Args:
-            source: the source's name.
-            time: seconds, when it was measured.
-            convert: makes references of it.
+            source: name of the source.
+            time: time of the measurement in seconds.
+            convert: converts the measurement to references.
         """
         self._measurements.add(source, time, convert)
 
     def discard_waiting(self) -> None:
-        """Forget the measurements that wait for an image. They may be many large clouds."""
+        """Drop the waiting measurements. They may be many large clouds."""
         self._measurements.clear()
 
     def without_measurement(self, problem: str) -> FrameScale:
-        """Return the scale of a frame that cannot be measured: that of a metric model, or none.
+        """Return the scale of a frame without a measurement: the scale of a metric model, or none.
 
         Args:
-            problem: why it cannot be measured.
+            problem: reason for the missing measurement.
         """
         return FrameScale(self.tracker.start, True, math.inf, problem)
 
     def stop_carrying(self) -> None:
-        """Forget the depth of earlier frames, so that nothing carries the scale until the next measurement."""
+        """Drop the depth of earlier frames, so that nothing carries the scale until the next measurement."""
         self._carrier.reset()
 
     def reset(self) -> None:
-        """Forget the scale and all measurements, for instance because time has jumped."""
+        """Drop the scale and all measurements, for example after a time jump."""
         self.tracker.reset()
         self._carrier.reset()
         self._field, self._error, self._time, self._residual = None, None, -math.inf, 0.0
@@ -166,14 +166,14 @@ class MetricScale:
         if fits:
             self._measure_field((values.shape[0], values.shape[1]), state, fits, time)
             self._residual = max(result.spread for _, result in fits)
-        if used:  # carried depth tells nothing about its own error
+        if used:  # carried depth contains no information about its error
             self._error = None if self._field is None else self._field.error()
             self._error_time = time
         if used and not problem and self.tracker.dispute > DISPUTE:
             problem = f"measurements disagree by {100 * self.tracker.dispute:.0f} %"
         count = sum(int(result.inliers.sum()) for _, result in used)
         is_fresh = used or (fits and state.source == MOTION and pose is not None)
-        if not is_fresh:  # otherwise a camera that stands is as it should be
+        if not is_fresh:  # for a standing camera a missing measurement is normal
             problem = problem or reason
         age = 0.0 if is_fresh else max(time - state.measured, 0.0)
         correction = self._shape(values, state, view, is_measured=bool(used))
@@ -185,7 +185,7 @@ class MetricScale:
     def _measure(
         self, values: np.ndarray, camera: Camera, time: float, carry: Callable[[], object]
     ) -> tuple[list[tuple[References, ScaleFit]], str, str]:
-        """Return the measurements that were used for a frame, what is wrong, and why motion told nothing."""
+        """Return the measurements used for a frame, the problem, and the reason for a missing measurement by motion."""
         used: list[tuple[References, ScaleFit]] = []
         taken, problem = self._take(time)
         reason = ""
@@ -230,7 +230,7 @@ class MetricScale:
     def _measure_field(
         self, size: tuple[int, int], state: ScaleState, used: list[tuple[References, ScaleFit]], time: float
     ) -> None:
-        """Measure the local correction from the references that may agree; none if they are few."""
+        """Fit the local correction to the plausible references; none if they are few."""
         known = [references.take(result.plausible) for references, result in used]
         x = np.concatenate([result.outputs[result.plausible] for _, result in used])
         pixels = np.concatenate([references.pixels for references in known])
@@ -238,7 +238,7 @@ class MetricScale:
             self._field = None
             return
         fitted = log_depth(self.kind, x, state.log_a, state.b)
-        # Not what the state differs by: that would put an error that all references share into the correction.
+        # Residuals of the fit, not of the state: the state's contain the shared error of all references.
         residuals = np.concatenate([result.residuals[result.plausible] for _, result in used])
         self._field, self._field_time = LocalField(size, pixels, fitted, residuals), time
 
@@ -273,5 +273,5 @@ def _weight(age: float) -> float:
 
 
 def _first(side: int) -> int:
-    """Return the first row or column of the local correction: the middle of what a cell covers."""
+    """Return the first row or column of the local correction: the middle of its first cell."""
     return min(STRIDE // 2, side - 1)

@@ -28,9 +28,9 @@ def from_range(
 ) -> References:
     """Return references of one measurement (`sensor_msgs/Range`).
 
-    The sensor measures the nearest surface in its cone. The network tells which one that is: the measured distance
-    becomes the depth of the nearest pixels. All other pixels of the cone are at least that far away. Without an echo
-    (a distance beyond the limits) only that bound remains.
+    The sensor measures the nearest surface in its cone. The network's nearest pixels get the
+    measured distance as depth. All other pixels of the cone are at least that far away. Without
+    an echo (a distance beyond the limits) only that bound remains.
 
     Args:
         distance: meters along the beam; infinite or above the limit for no echo.

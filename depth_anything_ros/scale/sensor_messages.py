@@ -31,7 +31,7 @@ class SensorMessageError(ValueError):
 
 @dataclass(frozen=True)
 class View:
-    """What a measurement is compared with: a frame of the camera.
+    """A frame of the camera, with which a measurement is compared.
 
     Attributes:
         camera: its intrinsics, at the size of ``values``.

@@ -1,7 +1,8 @@
 """References from points in space: lidar, radar, a laser scan, another depth camera, landmarks of visual odometry.
 
-The commonest error of projected points is occlusion: a lidar beside the camera sees past an edge what the camera does
-not. A z-buffer alone misses it, because lidar points are sparse. So a point counts only if no nearer point is close by.
+The commonest error of projected points is occlusion: a lidar next to the camera sees surfaces past an edge that the
+camera does not see. A z-buffer alone misses it, because lidar points are sparse. So a point counts only if no nearer
+point is close by.
 """
 
 from __future__ import annotations

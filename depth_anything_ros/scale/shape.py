@@ -1,10 +1,10 @@
-"""Local correction of depth: what the residuals of references say beyond one scale and shift.
+"""Local correction of depth by the residuals of references after one scale and shift.
 
-The residuals in ln Z are splatted into grids over the image and ln Z, from coarse to fine. Each level takes what the
-coarser ones left (multilevel approximation: Lee, Wolberg and Shin 1997; the grid is bilateral: Chen, Paris and Durand
-2007, so that a correction stays on its surface). Cells shrink toward zero where few references support them: the
-correction fades away from the references, and none of it extrapolates beyond their range of depth. At each level a
-reference counts less if it is far from what the coarser levels say, because it may be an outlier among its neighbors.
+The residuals in ln Z are splatted into grids over the image and ln Z, from coarse to fine. Each level corrects the
+residuals of the coarser ones (multilevel approximation: Lee, Wolberg and Shin 1997). The grid is bilateral (Chen, Paris
+and Durand 2007), so a correction stays on its surface. Cells shrink toward zero if few references support them. So the
+correction fades away from the references and does not extrapolate beyond their range of depth. At each level a
+reference counts less if it is far from the coarser levels, because it may be an outlier among its neighbors.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ SUPPORT_WIDTH = 160
 MIN_REFERENCES = 20
 """Fewer references are not worth a local correction."""
 REDESCENT = 36.0
-"""Squared residual, in standard deviations of what is left, at which the weight of a reference falls to a quarter."""
+"""Squared residual, in standard deviations of the remaining residuals, at which a weight falls to a quarter."""
 MIN_LEFT = 0.02
-"""Smallest standard deviation of what a level leaves, in ln Z: closer references all count."""
+"""Smallest standard deviation of a level's remaining residuals, in ln Z. All closer references count."""
 _SELF = 0.07
-"""Share of its own weight that a reference gets back after splatting and smoothing, on average."""
+"""Average share of its own weight at a reference after splatting and smoothing."""
 _BLUR = np.array([0.25, 0.5, 0.25])
 _BLUR_LAYERS = (0.5 * np.eye(BINS) + 0.25 * (np.eye(BINS, k=1) + np.eye(BINS, k=-1))).astype(np.float32)
 _BLUR_LAYERS[0, 0] = _BLUR_LAYERS[-1, -1] = 0.75
@@ -40,7 +40,7 @@ _BLUR_LAYERS[0, 0] = _BLUR_LAYERS[-1, -1] = 0.75
 
 @dataclass(frozen=True)
 class LocalError:
-    """What the local correction leaves of the network's error.
+    """The network's error after the local correction.
 
     Attributes:
         support: float32 (h, w), 1 at the references and 0 far from them, at a lower resolution than the depth.
@@ -98,7 +98,7 @@ class LocalField:
         self._far = _far_error(np.asarray(residuals, np.float64), blocks_of(pixels, width))
 
     def error(self) -> LocalError:
-        """Return what the correction leaves of the network's error, over the image.
+        """Return the network's error after the correction, over the image.
 
         Errors of one network are alike within `BLOCK` of the image's width, so the support falls with that length.
         """

@@ -1,7 +1,7 @@
 """How well references agree with the shape of a network's depth, wherever its scale and its smooth errors are.
 
 A network errs over whole objects, and such an error may look like a wrong position of the sensor. So only the shape
-within small blocks of the image counts, each after a fit of its own.
+within small blocks of the image counts, each after its own fit.
 """
 
 from __future__ import annotations

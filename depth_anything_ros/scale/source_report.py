@@ -1,4 +1,4 @@
-"""What one source of a recording is worth: its scale, its residuals, and the checks of its clock and extrinsics."""
+"""The report of one source of a recording: its scale, its residuals, and the checks of its clock and extrinsics."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _SAME_DIRECTION = 1e-3
 
 @dataclass(frozen=True)
 class SourceReport:
-    """What one source is worth.
+    """The report of one source.
 
     Attributes:
         name: a name of ``scale.source``.
@@ -94,7 +94,7 @@ class SourceReport:
 def examine(
     kind: ScaleKind, name: str, topic: str, frames: Sequence[Frame], measurements: Sequence[Measurement]
 ) -> SourceReport:
-    """Return what one source is worth.
+    """Return the report of one source.
 
     Args:
         kind: how the network's output becomes depth.
@@ -126,7 +126,7 @@ def examine(
 
 
 def most_reliable(reports: Sequence[SourceReport]) -> SourceReport | None:
-    """Return the source that tells depth best: among those that scale half as many frames as the best, the surest.
+    """Return the most certain source among those that scale at least half as many frames as the best one.
 
     The ground is an assumption. It counts only if no sensor gives a scale.
     """

@@ -34,7 +34,7 @@ CEILING = 0.45
 SHIFT_RATE = 0.03
 """Standard deviation of the change of b in one second, at `RATE`; 1/meters for inverse depth."""
 MIN_SPAN = 0.2
-"""Relative range of the network's output at the references, below which they tell one distance, and nothing about b."""
+"""Relative range of the network's output below which the references have one distance and do not determine b."""
 FROZEN_SIGMA = 1e-3
 """Standard deviation of b in a fit to references at one distance: as good as fixed."""
 LINEAR = 0.1
@@ -80,7 +80,7 @@ class ScaleTracker:
         self._published = state = self.state
         if state is None or time <= state.time:
             return state
-        # Mean-reverting (Ornstein-Uhlenbeck), so that the errors saturate, and b returns to what is usual.
+        # Mean-reverting (Ornstein-Uhlenbeck), so that the errors saturate, and b returns to its usual value.
         seconds, prior = time - state.time, self._prior
         final = min(prior.log_a_sigma, CEILING) ** 2
         decay_a = math.exp(-(self._rate**2) * seconds / final)
@@ -138,39 +138,39 @@ class ScaleTracker:
         Args:
             values: float32 (H, W), the network's output at the state's time.
             known: references in pixels of ``values``.
-            carry: moves the state with `carry`, if it can. It is called for a surprising measurement, to tell whether
+            carry: moves the state with `carry`, if it can. It is called for a surprising measurement, to decide whether
                 the network's scale has changed or the source is wrong.
 
         Returns:
             The fit that was used, or why the references were not used.
         """
         x, width = sample(values, known.pixels, self._kind.sign < 0), values.shape[1]
-        tells_shift = self._kind.has_shift and (self.state is None or _tells_shift(x[~known.is_bound]))
-        measured = fit_samples(self._kind, x, width, known, self._measurement_prior(tells_shift))
+        determines_b = self._kind.has_shift and (self.state is None or _determines_b(x[~known.is_bound]))
+        measured = fit_samples(self._kind, x, width, known, self._measurement_prior(determines_b))
         if isinstance(measured, Refusal):
             self.problem = measured.reason
             return measured
         state = self.state
         if state is None:
-            first = Measurement(self._kind, known, measured, known.common_sigma, tells_shift)
+            first = Measurement(self._kind, known, measured, known.common_sigma, determines_b)
             return self._accept(first.alone(), known)
         surprise = self._surprise(measured, known)
         if surprise > 0 and carry is not None:
             carry()
             state = self.state or state
         shared = min(state.common_sigma, known.common_sigma) if state.source == known.source else 0.0
-        measurement = Measurement(self._kind, known, measured, shared, tells_shift)
+        measurement = Measurement(self._kind, known, measured, shared, determines_b)
         difference = np.array([measured.log_a - state.log_a, measured.b - state.b])
         spread = state.total_covariance + measured.covariance + measurement.own_covariance
         if float(difference @ np.linalg.pinv(spread) @ difference) > GATE:
             return self._dispute_with(state, measured, difference, known)
         joined = measurement.joined(state)
         if self._differ(joined, measured, x):  # too far for a linear step
-            prior = self._state_prior(state, shared, tells_shift)
+            prior = self._state_prior(state, shared, determines_b)
             again = fit_samples(self._kind, x, width, known, prior)
             if isinstance(again, Refusal):
                 return self._dispute_with(state, measured, difference, known)
-            joined = Measurement(self._kind, known, again, shared, tells_shift).joined(state)
+            joined = Measurement(self._kind, known, again, shared, determines_b).joined(state)
         if surprise > 0:  # the published error covers the published move
             self._jump.add(surprise / 3, state.time)
         return self._accept(joined, known)
@@ -210,18 +210,18 @@ class ScaleTracker:
         """Relative difference between measurements that disagreed lately; it fades."""
         return 0.0 if self.state is None else 2 * self._dispute.at(self.state.time)
 
-    def _measurement_prior(self, tells_shift: bool) -> Prior:
-        """Return the prior of a measurement. References at one distance cannot tell the shift, so it stays as it is."""
+    def _measurement_prior(self, determines_b: bool) -> Prior:
+        """Return the prior of a measurement. References at one distance cannot change the shift."""
         state = self.state
-        if state is None or tells_shift or not self._kind.has_shift:
+        if state is None or determines_b or not self._kind.has_shift:
             return self._fit_prior
         return replace(self._fit_prior, b=state.b, b_sigma=FROZEN_SIGMA)
 
-    def _state_prior(self, state: ScaleState, shared: float, tells_shift: bool) -> Prior:
+    def _state_prior(self, state: ScaleState, shared: float, determines_b: bool) -> Prior:
         """Return the state as the prior of a fit."""
         covariance = state.covariance_beside(shared)
         log_a_sigma = math.sqrt(covariance[0, 0])
-        if not tells_shift:
+        if not determines_b:
             return Prior(state.log_a, log_a_sigma, state.b, FROZEN_SIGMA)
         b_sigma = math.sqrt(max(covariance[1, 1], 1e-12))
         correlation = min(max(covariance[0, 1] / (log_a_sigma * b_sigma), -0.99), 0.99)
@@ -278,14 +278,14 @@ class _FadingError:
         return self._size * math.exp(-max(time - self._time, 0.0) / self._seconds)
 
 
-def _tells_shift(x: np.ndarray) -> bool:
+def _determines_b(x: np.ndarray) -> bool:
     """Return whether references with these outputs of the network lie at different distances."""
     low, middle, high = _usual(x)
     return bool(high - low > MIN_SPAN * abs(middle))
 
 
 def _usual(x: np.ndarray) -> tuple[float, float, float]:
-    """Return what a tenth, half and nine tenths of the values lie below; zeros for fewer than three."""
+    """Return the 10th, 50th and 90th percentiles of the values; zeros for fewer than three."""
     x = np.sort(x[np.isfinite(x)])  # faster than `np.quantile`
     if len(x) < 3:
         return 0.0, 0.0, 0.0

@@ -43,7 +43,7 @@ ROTATION_SIGMA = math.radians(1)
 DIRECTION_SIGMA = 0.1
 """Standard deviation of its direction, as a fraction of the distance."""
 POSE_SIGMA = math.radians(1)
-"""What of it is left after the features have refined it. Divided by the baseline, it is an error of 1 / depth."""
+"""Share of it that remains after the features have refined it. Divided by the baseline, it is an error of 1 / depth."""
 FIRST_PARALLAX = 0.06
 """Distance traveled, divided by depth, at the first measurement by a keyframe."""
 MIN_GROWTH = 1.3
@@ -102,7 +102,7 @@ class MotionReferences:
         if parallax < max(MIN_GROWTH * self._parallax, FIRST_PARALLAX):
             self._renew_if_lost(gray, pose)
             return Refusal(
-                f"the camera has moved {100 * parallax:.0f} % of the distance to what it sees; it must be more"
+                f"the camera has moved {100 * parallax:.0f} % of the distance to the scene, which is too little"
             )
         self._parallax = parallax
         self._renew_if_lost(gray, pose, wide=parallax > MAX_PARALLAX)

@@ -1,4 +1,4 @@
-"""The error of each pixel's depth: what the scale does not know, and what the network gets wrong."""
+"""The error of each pixel's depth, from the scale and from the network."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def depth_sigma(
     """Return the standard deviation of each pixel's depth in meters, float32 (H, W); NaN or Inf where depth is.
 
     Far from the references, the error of (ln a, b) is carried to ln Z by its derivatives, and the network's own error
-    is added. The derivatives depend on Z alone: for inverse depth they are 1 - b Z and Z, for depth 1 - b / Z and
-    1 / Z. At the references, what the local correction leaves replaces both. The error at edges and the common error
-    of the source are added everywhere. The relative error is smooth, so it is computed at a lower resolution.
+    is added. The derivatives depend on Z alone: for inverse depth they are 1 - b Z and Z, for depth 1 - b / Z and 1 /
+    Z. At the references, the error after the local correction replaces both. The error at edges and the common error of
+    the source are added everywhere. The relative error is smooth, so it is computed at a lower resolution.
 
     Args:
         depth: float32 (H, W), meters.

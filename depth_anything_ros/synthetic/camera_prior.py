@@ -1,7 +1,7 @@
-"""Where cameras are and what lenses they have: the numbers behind the views of rendered scenes.
+"""The distribution of camera positions and lenses in rendered scenes.
 
-A layout proposes views from everywhere. A prior turns most of them into those of a robot's camera: level, at the height
-of a robot, with the lens of a camera that is sold. The others stay wild.
+A layout proposes views from everywhere. A prior converts most of them to views of a robot's camera: level, at the
+height of a robot, with a common lens. The other views stay wild.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LENSES = {
     "RealSense depth, ZED HD": (87.0, 2.0),
     "wide": (105.0, 1.0),
 }
-"""Horizontal field of view in degrees of common cameras, and how often each is drawn relative to the others."""
+"""Horizontal field of view in degrees and relative frequency of common cameras."""
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def shelves(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
 
 
 def surface(scene: Scene, palette: Palette, rng: random.Random) -> list[View]:
-    """Build a wall, facade or floor that fills the image, seen obliquely, with a few things in front."""
+    """Build a wall, facade or floor that fills the image, seen obliquely, with a few objects in front."""
     daylight(scene, rng)
     length = rng.uniform(3, 12)
     with scene.place((0, 2.0, 0)):

@@ -67,7 +67,7 @@ def tree(scene: Scene, palette: Palette, rng: random.Random, leaf: int, bark: in
 
 
 def bush(scene: Scene, palette: Palette, rng: random.Random, leaf: int) -> None:
-    """Add a bush, a hedge, or a thing of gardens and parks; ``leaf``: index of its material."""
+    """Add a bush, a hedge, or an object of gardens and parks; ``leaf``: index of its material."""
     if stand_mesh(scene, palette, rng, "outdoor", yaw=rng.uniform(0.0, 6.3)) is not None:
         return
     for _ in range(rng.randint(1, 4)):

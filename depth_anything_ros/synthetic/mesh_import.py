@@ -116,7 +116,7 @@ def models(catalog: zipfile.ZipFile) -> Iterator[Model]:
 
 
 def role_of(model: Model) -> str:
-    """Return what a model is used as. Raise `UnusableError` for one without a use."""
+    """Return the role of a model. Raise `UnusableError` if it has none."""
     category, longest = model.fields["category"], max(map(model.meters, ("width", "depth", "height")))
     if model.fields.get("doorOrWindow") == "true" or category in ("Doors and windows", "Staircases"):
         raise UnusableError("part of a building")

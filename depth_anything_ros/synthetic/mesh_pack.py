@@ -1,4 +1,4 @@
-"""A pack of meshes: furniture and objects that layouts place beside the shapes of their own.
+"""A pack of meshes: furniture and objects that layouts place in addition to their own shapes.
 
 A pack is a folder that `mesh_import` writes: a catalog with roles, sizes, materials and credits, and arrays that all
 processes map into memory. Its meshes are in the box [-1, 1]^3, x right, y to the back, z up.
@@ -125,7 +125,7 @@ def open_pack(folder: Path) -> MeshPack:
     try:
         content = (folder / CATALOG).read_bytes()
         catalog = json.loads(content)
-        # Copy-on-write: read-only arrays would be another type to the kernels, compiled anew.
+        # Copy-on-write: read-only arrays would be another type to the kernels, and would be compiled again.
         arrays = {name: np.asarray(np.load(folder / f"{name}.npy", mmap_mode="c")) for name in ARRAYS}
         meshes = tuple(Mesh.from_dictionary(values) for values in catalog["meshes"])
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -133,7 +133,7 @@ def open_pack(folder: Path) -> MeshPack:
             f"{folder} is no pack of meshes ({error}); make one with 'depth_anything_ros meshes'"
         ) from error
     if arrays["triangles"].shape[1:] != (TRIANGLE_COLUMNS,):
-        raise MeshPackError(f"{folder} is a pack of another release; make it anew with 'depth_anything_ros meshes'")
+        raise MeshPackError(f"{folder} is a pack of another release; make it again with 'depth_anything_ros meshes'")
     return MeshPack(folder, meshes, hashlib.sha256(content).hexdigest(), **arrays)
 
 

@@ -135,7 +135,7 @@ def best_view(
 
 
 def nearest_thing(depth: np.ndarray, camera: Camera, view: View) -> float:
-    """Return the smallest depth in meters of what is more than 5 cm above the floor z = 0, or inf.
+    """Return the smallest depth in meters of the objects more than 5 cm above the floor z = 0, or inf.
 
     Args:
         depth: (H, W) float32, meters.

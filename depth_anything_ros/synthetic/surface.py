@@ -51,7 +51,7 @@ def facing_normal(scene, i, k, x, y, z, dx, dy, dz):
 
 @compiled
 def surface_id(scene, i, k, x, y, z):
-    """Return 8 * primitive + a number that tells its faces apart: edges are where it changes."""
+    """Return 8 * primitive + a number of the face. Edges are where it changes."""
     if k < 0:
         lx, ly, lz = local_point(scene.primitives, i, x, y, z)
         return 8 * i + surface_face(scene.primitives, i, lx, ly, lz)[0]

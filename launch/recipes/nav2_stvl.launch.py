@@ -1,4 +1,4 @@
-"""A cloud for Nav2's local costmap. Nav2 itself is started as ever, with local_costmap of the same file.
+"""A cloud for Nav2's local costmap. Start Nav2 as usual, with local_costmap of the same file.
 
 ros2 launch depth_anything_ros nav2_stvl.launch.py image:=/camera/image_rect scale:=laser_scan scan:=/scan
 Every argument of depth.launch.py works too. docs/recipes/nav2.md explains the recipe.

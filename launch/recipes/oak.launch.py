@@ -1,4 +1,4 @@
-"""An OAK's color camera, scaled by its stereo depth. The driver is started as ever.
+"""An OAK's color camera, scaled by its stereo depth. Start the driver as usual.
 
 ros2 launch depth_anything_ros oak.launch.py
 Every argument of depth.launch.py works too. docs/recipes/oak.md explains the recipe.

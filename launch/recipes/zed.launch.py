@@ -1,4 +1,4 @@
-"""A ZED, and depth of its left eye, scaled by its own depth. The driver is started as ever.
+"""A ZED, and depth of its left eye, scaled by its own depth. Start the driver as usual.
 
 ros2 launch depth_anything_ros zed.launch.py
 Every argument of depth.launch.py works too. docs/recipes/zed.md explains the recipe.

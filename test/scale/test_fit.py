@@ -119,7 +119,7 @@ def test_references_of_another_scene_are_refused() -> None:
 def test_references_outside_the_map_are_refused() -> None:
     output, _ = scene(7)
     result = fit(INVERSE, output, references([[-50, 10], [10_000, 10]], [1.0, 2.0]), Prior())
-    assert result == Refusal("no reference lies on a pixel with depth")
+    assert result == Refusal("no reference is on a pixel with depth")
 
 
 def test_common_error_of_a_source_is_kept_apart() -> None:

@@ -28,7 +28,7 @@ def test_prior_of_a_fit_does_not_enter_the_state() -> None:
     fitted = fit(INVERSE, output, known, Prior())
     assert isinstance(fitted, ScaleFit)
     assert fitted.b > 0.97 * B  # it leans
-    joined = Measurement(INVERSE, known, fitted, 0.0, tells_shift=True).joined(nothing)
+    joined = Measurement(INVERSE, known, fitted, 0.0, determines_b=True).joined(nothing)
     assert joined.b == pytest.approx(B, rel=0.005)
     assert joined.log_a == pytest.approx(np.log(A), abs=0.01)
 
@@ -43,6 +43,6 @@ def test_error_that_all_references_have_is_not_averaged() -> None:
     fitted = fit(INVERSE, output, known, Prior())
     assert isinstance(fitted, ScaleFit)
     before = ScaleState(np.log(A) + 0.1, 0.05 * np.exp(0.1), np.diag([0.05**2, 1e-8]), 0.0, 0.3, 0.0, 0.0, "")
-    joined = Measurement(INVERSE, known, fitted, 0.0, tells_shift=True).joined(before)
+    joined = Measurement(INVERSE, known, fitted, 0.0, determines_b=True).joined(before)
     assert joined.log_a - np.log(A) == pytest.approx(0.05, abs=0.02)
     assert joined.covariance[0, 0] > 0.03**2
