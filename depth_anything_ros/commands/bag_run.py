@@ -148,7 +148,7 @@ class BagRun:
         for topic, reason in (copier.uncopied if copier is not None else {}).items():
             outcome.reasons[topic] = [f"not copied: {reason}"]
         self._take_static(outcome)
-        bar = progress_bar("computing", "images", self._topics.images, quiet=not sys.stderr.isatty())
+        bar = progress_bar("computing", "images", self._topics.images)
         at_once = self._camera.at_once
         with bar, CallLater(WRITTEN_LATER) as later, ThreadPoolExecutor(at_once, "network") as network:
             started: deque[_Started] = deque()

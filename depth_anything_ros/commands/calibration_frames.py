@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -131,7 +130,7 @@ class Collector:
         collected = Collected(measurements={source: [] for source in self._topics.sources})
         wanted = set(times)
         topics = {self._camera.topic, *names, *filter(None, [self._topics.imu])}
-        with progress_bar("calibrating", "frames", len(times), quiet=not sys.stderr.isatty()) as bar:
+        with progress_bar("calibrating", "frames", len(times)) as bar:
             for one in recording.messages(topics):
                 if one.topic == self._camera.topic:
                     if one.time in wanted:

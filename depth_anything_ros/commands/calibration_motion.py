@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter, deque
 from collections.abc import Iterator
 from functools import partial
@@ -52,7 +51,7 @@ def collect_motion(
     collected, tracked = Collected(measurements={MOTION: []}), MotionReferences(camera.small)
     reasons: Counter[str] = Counter()
     latest: tuple[float, np.ndarray] | None = None
-    with progress_bar("tracking", "images", total, quiet=not sys.stderr.isatty()) as bar:
+    with progress_bar("tracking", "images", total) as bar:
         for one in _images_with_odometry(recording, camera.topic, topic, odometry):
             bar.update(1)
             try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from depth_anything_ros.api.prediction import Prediction
 from depth_anything_ros.images.file_kinds import VIDEO_SUFFIXES
-from depth_anything_ros.images.frame_reader import FileImage
+from depth_anything_ros.images.frame_reader import FileImage, unused_stem
 from depth_anything_ros.images.video_files import VideoFile
 from depth_anything_ros.system.atomic_file import partial_of
 from depth_anything_ros.visualization.side_by_side import SteadyColors, side_by_side
@@ -24,6 +23,8 @@ CODEC = "mp4v"
 class DepthVideos:
     """Writes one video for each input video, while its frames come one after the other.
 
+    The video of drive.avi is drive.mp4. A repeated name gets _2, _3, … appended.
+
     Args:
         folder: for the videos.
         every: of the input's frames, each ``every``-th is used.
@@ -32,6 +33,7 @@ class DepthVideos:
     def __init__(self, folder: Path, every: int) -> None:
         self._folder, self._every = folder, every
         self._source: Path | None = None
+        self._stems: set[str] = set()
         self._path, self._partial = folder, folder
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
@@ -72,7 +74,8 @@ class DepthVideos:
             shutil.rmtree(self._partial.parent, ignore_errors=True)
 
     def _begin(self, frame: FileImage, size: tuple[int, int]) -> None:
-        stem = re.sub(r"_\d+$", "", frame.stem)
+        stem = unused_stem(frame.source.stem, self._stems)
+        self._stems.add(stem)
         self._source, self._size, self._colors = frame.source, size, SteadyColors()
         self._path = self._folder / f"{stem}.mp4"
         self._partial = partial_of(self._path) / self._path.name  # OpenCV chooses the format by the extension

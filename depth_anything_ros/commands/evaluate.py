@@ -165,8 +165,8 @@ def run(args: argparse.Namespace) -> int:
         cv2.setNumThreads(args.threads)
     models = _models(args, protocol)
     # Before the work, so that a folder that cannot be created is reported at once.
-    written = [file.parent for file in (args.json, args.markdown, args.html) if file]
-    folders = [*written, *([args.pictures] if args.pictures else [])]
+    parents = [file.parent for file in (args.json, args.markdown, args.html) if file]
+    folders = [*parents, *([args.pictures] if args.pictures else [])]
     options = EvaluationOptions(
         args.limit,
         args.protocol,
@@ -190,6 +190,9 @@ def run(args: argparse.Namespace) -> int:
         atomic_write(args.html, evaluation.to_html().encode())
     if args.json:
         atomic_write(args.json, evaluation.to_json().encode())
+    written = [str(path) for path in (args.markdown, args.html, args.json, args.pictures) if path]
+    if written:
+        print(f"written: {', '.join(written)}", file=sys.stderr)
     return int(bool(evaluation.left_out))
 
 
@@ -229,7 +232,9 @@ def _obstacles(args: argparse.Namespace) -> ObstacleOptions | None:
 
 
 def _shown(names: Sequence[str], title: str) -> Iterable[str]:
-    return track(names, title, "frames", len(names), quiet=not sys.stderr.isatty(), leave=False)
+    if not sys.stderr.isatty():  # where a set's bar would appear
+        print(f"scoring {title}: {len(names)} frames", file=sys.stderr, flush=True)
+    return track(names, title, "frames", len(names), leave=False)
 
 
 def _log(text: str) -> None:

@@ -16,6 +16,7 @@ import cv2
 from depth_anything_ros import __version__
 from depth_anything_ros.api.estimator import Estimator
 from depth_anything_ros.api.scales import UNITS
+from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
 from depth_anything_ros.commands.depth_video import DepthVideos
@@ -31,8 +32,9 @@ from depth_anything_ros.commands.metric_output import (
 from depth_anything_ros.commands.prediction_folder import MADE, check_output
 from depth_anything_ros.commands.prediction_writer import PRODUCTS, PredictionWriter
 from depth_anything_ros.commands.remote_inputs import local_inputs
+from depth_anything_ros.images.file_kinds import FileKind, kind_of_named_file
 from depth_anything_ros.images.folders import RESULTS
-from depth_anything_ros.images.frame_reader import FileImage, list_sources, read_frames
+from depth_anything_ros.images.frame_reader import FileImage, count_frames, list_sources, read_frames
 from depth_anything_ros.runtime.errors import ModelError
 from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.output_folder import claimed
@@ -58,8 +60,8 @@ frames that cannot be read are reported and counted, and the rest is processed; 
 A metric model's meters are for the focal length that its record names. With --fov or --camera they are corrected for
 your lens, also in .npy. Without these, predict.json says "uncorrected".
 
-examples: depth_anything_ros predict photo.jpg --output depth
-          depth_anything_ros predict drive.mp4 --output depth --save png ply --fov 70
+examples: depth_anything_ros predict photo.jpg
+          depth_anything_ros predict drive.mp4 --output drive_depth --save mp4 ply --fov 70
 """
 
 
@@ -79,7 +81,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_backend_arguments(parser)
     parser.add_argument(
-        "--output", type=parse.output_folder, required=True, metavar="DIR", help="folder for the results"
+        "--output",
+        type=parse.output_folder,
+        default="depth",
+        metavar="DIR",
+        help="folder for the results (default: %(default)s)",
     )
     parser.add_argument(
         "--save", nargs="+", choices=PRODUCTS, default=["npy", "png"], help="files to write (default: npy png)"
@@ -126,6 +132,7 @@ def _run(args: argparse.Namespace, inputs: Sequence[str], addresses: Mapping[Pat
     """Predict files; ``addresses`` has those of downloaded ones."""
     sources = list_sources(inputs, args.output)
     check_output(args.output, inputs, sources, args.save)
+    _check_videos(sources, args.save)
     camera = camera_of(args)  # before the model is loaded
     estimator = Estimator(args.model, args.backend, precision=args.precision, record=args.record, threads=args.threads)
     print(estimator.provenance, file=sys.stderr)
@@ -137,7 +144,8 @@ def _run(args: argparse.Namespace, inputs: Sequence[str], addresses: Mapping[Pat
         videos = DepthVideos(args.output, args.every) if "mp4" in args.save else None
         writer = PredictionWriter(args.output, args.save, cloud, videos, args.show)
         try:
-            for frame in track(frames, "predicting", "frames", quiet=args.show or not sys.stderr.isatty()):
+            total = count_frames(sources, args.every)
+            for frame in track(frames, "predicting", "images", total, quiet=args.show):
                 try:
                     results.append({"source": _name_of(frame, addresses), **_predict(frame, estimator, lens, writer)})
                 except _FrameError as error:
@@ -156,8 +164,26 @@ def _run(args: argparse.Namespace, inputs: Sequence[str], addresses: Mapping[Pat
         folder.note({}, [RESULTS])
     _report_pages(results)
     failed = sum(failure["images"] for failure in failures)
-    print(f"{len(results)} done, {failed} failed; {args.output / RESULTS}")
+    print(f"{len(results)} done, {failed} failed; in {args.output}: {_written(results)}")
     return 1 if failures else 0
+
+
+def _check_videos(sources: Iterable[Path], products: Sequence[str]) -> None:
+    """Check that there is a video if mp4 is requested. Raises `CommandError` if nothing would be written without."""
+    if "mp4" not in products or any(kind_of_named_file(source) is FileKind.VIDEO for source in sources):
+        return
+    problem = "no input is a video, so there is no mp4"
+    if set(products) == {"mp4"}:
+        raise CommandError(f"--save mp4: {problem}; an image gets its depth beside it with --save jpg")
+    print(f"--save mp4: {problem}", file=sys.stderr)
+
+
+def _written(results: Iterable[Mapping[str, Any]]) -> str:
+    """Return the names of the files, or how many there are of each kind if they are many."""
+    names = {product: sorted({entry[product] for entry in results if product in entry}) for product in PRODUCTS}
+    if sum(map(len, names.values())) <= MAX_NAMES:
+        return ", ".join([*(name for product in names.values() for name in product), RESULTS])
+    return ", ".join([*(f"{len(names[product])} {product}" for product in PRODUCTS if names[product]), RESULTS])
 
 
 def _name_of(frame: FileImage, addresses: Mapping[Path, str]) -> str:
@@ -168,9 +194,9 @@ def _report_pages(results: Iterable[Mapping[str, Any]]) -> None:
     """Print the files of which only the first image was used."""
     several = [f"{result['source']} ({result['pages']})" for result in results if "pages" in result]
     if several:
-        more = ", …" if len(several) > MAX_NAMES else ""
+        more = f", … ({len(several)} files)" if len(several) > MAX_NAMES else ""
         names = ", ".join(several[:MAX_NAMES])
-        print(f"{len(several)} files contain several images; only the first is used: {names}{more}", file=sys.stderr)
+        print(f"only the first of several images is used: {names}{more}", file=sys.stderr)
 
 
 class _FrameError(RuntimeError):

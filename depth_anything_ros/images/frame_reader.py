@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -110,12 +110,28 @@ def read_frames(sources: Iterable[Path], every: int = 1, input_range: InputRange
     for source in sources:
         is_video = kind_of_named_file(source) is FileKind.VIDEO
         for frame in _read_video(source, every) if is_video else (read_image(source, input_range),):
-            stem = _unused(frame.stem, used)
+            stem = unused_stem(frame.stem, used)
             used.add(stem)
             yield replace(frame, stem=stem)
 
 
-def _unused(stem: str, used: set[str]) -> str:
+def count_frames(sources: Collection[Path], every: int = 1) -> int | None:
+    """Return how many frames `read_frames` may give; None if that is not known, or takes opening several videos."""
+    videos = [source for source in sources if kind_of_named_file(source) is FileKind.VIDEO]
+    if not videos:
+        return len(sources)
+    if len(videos) > 1:
+        return None
+    try:
+        with closing(VideoFile(videos[0])) as video:
+            frames = video.counted or video.estimate
+    except (OSError, DamagedFileError):  # reading it reports the problem
+        return len(sources)
+    return len(sources) - 1 + -(-frames // every) if frames else None
+
+
+def unused_stem(stem: str, used: Collection[str]) -> str:
+    """Return ``stem``, with _2, _3, … appended if it is among the used ones."""
     candidate, number = stem, 1
     while candidate in used:
         number += 1

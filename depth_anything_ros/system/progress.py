@@ -1,4 +1,7 @@
-"""The progress of long work, on standard error: tqdm's bar if it is installed, else a line every few seconds."""
+"""The progress of long work, on standard error.
+
+On a terminal it is tqdm's bar, or one line that is rewritten if tqdm is not installed; in a file, a line now and then.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,10 @@ from typing import Protocol, TypeVar
 
 Item = TypeVar("Item")
 
-SECONDS = 5.0
-"""Interval of lines without tqdm."""
+SECONDS = 0.5
+"""Interval at which the line on a terminal is rewritten."""
+SECONDS_IN_FILE = 30.0
+"""Interval of the lines in a file."""
 
 
 class Progress(Protocol):
@@ -48,10 +53,12 @@ def progress_bar(
         leave: False removes the bar at the end.
         delay: seconds before the bar appears.
     """
+    if not sys.stderr.isatty():
+        return _Lines(title, unit, total, quiet, delay)
     try:
         from tqdm import tqdm
     except ImportError:
-        return _Lines(title, unit, total, quiet, delay)
+        return _Line(title, unit, total, quiet, delay)
     return tqdm(total=total, desc=title, unit=f" {unit}", disable=quiet, leave=leave, delay=delay)
 
 
@@ -83,7 +90,9 @@ def track(
 
 
 class _Lines:
-    """`Progress` without tqdm."""
+    """`Progress` in a file."""
+
+    seconds = SECONDS_IN_FILE
 
     def __init__(self, title: str, unit: str, total: int | None, quiet: bool, delay: float) -> None:
         self._title, self._unit, self._total, self._quiet = title, unit, total, quiet
@@ -98,11 +107,30 @@ class _Lines:
     def update(self, done: int = 1) -> None:
         """Count ``done`` more items."""
         self._done += done
-        if not self._quiet and time.monotonic() - self._printed > SECONDS:
+        if not self._quiet and time.monotonic() - self._printed > self.seconds:
             self._printed = time.monotonic()
             of = f" of {self._total}" if self._total is not None else ""
-            print(f"{self._title}: {self._done}{of} {self._unit}{self._text}", file=sys.stderr, flush=True)
+            self._print(f"{self._title}: {self._done}{of} {self._unit}{self._text}")
 
     def set_postfix_str(self, text: str) -> None:
         """Set the text after the count."""
         self._text = f", {text}"
+
+    def _print(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+
+class _Line(_Lines):
+    """`Progress` on a terminal without tqdm: one line. The cursor is at its start, so other output replaces it."""
+
+    seconds = SECONDS
+    _width = 0
+
+    def __exit__(self, *details: object) -> None:
+        """Remove the line: the command reports the result."""
+        if self._width:
+            self._print("")
+
+    def _print(self, line: str) -> None:
+        print(line.ljust(self._width), end="\r", file=sys.stderr, flush=True)
+        self._width = len(line)

@@ -32,7 +32,9 @@ def test_evaluate_prints_report_and_writes_files(tmp_path, data, capsys):
     page = tmp_path / "page.html"
     outputs = ["--json", str(scores), "--markdown", str(table), "--pictures", str(pictures), "--html", str(page)]
     assert main([*arguments, *outputs]) == 0
-    printed = capsys.readouterr().out
+    printed, progress = capsys.readouterr()
+    assert "scoring tum: 2 frames\n" in progress
+    assert f"written: {table}, {page}, {scores}, {pictures}\n" in progress
     assert "tum: 2 of 2 frames; CC BY 4.0" in printed
     assert "green beats constant on 1 of 1 sets in AbsRel and 1 in δ1" in printed
     assert "green beats vertical gradient on 1 of 1 sets in AbsRel and 1 in δ1" in printed

@@ -319,7 +319,7 @@ class TestInputs:
         (tmp_path / "scan.tif").write_bytes(damaged_files.tiff_pages(50, 150, 250))
         assert predict(tmp_path / "scan.tif", "--model", relative, "--output", tmp_path / "out") == 0
         assert np.load(tmp_path / "out" / "scan.npy").mean() == 50
-        assert f"only the first is used: {tmp_path / 'scan.tif'} (3)" in capsys.readouterr().err
+        assert f"only the first of several images is used: {tmp_path / 'scan.tif'} (3)" in capsys.readouterr().err
         (entry,) = json.loads((tmp_path / "out" / "predict.json").read_text())["files"]
         assert entry["pages"] == 3
 

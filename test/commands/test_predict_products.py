@@ -20,6 +20,7 @@ from small_graphs import red_graph, relative_record, save_graph
 
 from depth_anything_ros.capture import live_camera
 from depth_anything_ros.cli import main
+from depth_anything_ros.images.frame_reader import count_frames, read_frames
 from depth_anything_ros.visualization.colormap import colorize, robust_range
 from depth_anything_ros.visualization.side_by_side import SteadyColors
 from depth_anything_ros.visualization.terminal import terminal_picture
@@ -182,6 +183,55 @@ def test_mp4_has_every_frame_beside_its_depth(model, tmp_path):
         assert frames[0].shape == (48, 128, 3)
         assert np.abs(frames[-1][:, :64].astype(int) - ramp(2 * (count - 1))).mean() < 12
     assert [entry.get("mp4") for entry in report(out)["files"]] == ["first.mp4"] * 4 + [None] + ["second.mp4"] * 2
+
+
+def test_videos_of_equal_name_get_a_video_each(model, tmp_path):
+    folders = [tmp_path / name for name in ("front", "left", "right")]
+    for number, folder in enumerate(folders, 2):
+        folder.mkdir()
+        write_video(folder / "drive.avi", number)
+    write_video(tmp_path / "drive_2.avi", 1)
+    inputs = [str(tmp_path / "drive_2.avi"), *(str(folder / "drive.avi") for folder in folders)]
+    assert main(["predict", *inputs, "--model", model, "--output", str(tmp_path / "out"), "--save", "mp4"]) == 0
+    made = [entry["mp4"] for entry in report(tmp_path / "out")["files"]]
+    assert made == ["drive_2.mp4"] + ["drive.mp4"] * 2 + ["drive_3.mp4"] * 3 + ["drive_4.mp4"] * 4
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.mp4")) == sorted(set(made))
+
+
+def test_mp4_of_images_is_refused_or_reported(model, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite("ramp.png", ramp())
+    assert main(["predict", "ramp.png", "--model", model, "--save", "mp4"]) == 1
+    assert "no input is a video, so there is no mp4; an image gets its depth beside it with --save jpg" in (
+        capsys.readouterr().err
+    )
+    assert not Path("depth").exists()
+    assert main(["predict", "ramp.png", "--model", model, "--save", "mp4", "jpg"]) == 0
+    printed = capsys.readouterr()
+    assert "no input is a video, so there is no mp4" in printed.err
+    assert printed.out == "1 done, 0 failed; in depth: ramp.jpg, predict.json\n"
+
+
+def test_last_line_says_where_the_results_are(model, tmp_path, monkeypatch, capsys):
+    """By name while they are few, else by kind. The folder needs no option."""
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite("ramp.png", ramp())
+    assert main(["predict", "ramp.png", "--model", model]) == 0
+    assert capsys.readouterr().out == "1 done, 0 failed; in depth: ramp.npy, ramp.png, predict.json\n"
+    write_video(Path("drive.avi"), 6)
+    assert main(["predict", "drive.avi", "--model", model, "--output", "o", "--save", "png", "mp4"]) == 0
+    assert capsys.readouterr().out == "6 done, 0 failed; in o: 6 png, 1 mp4, predict.json\n"
+    assert all((Path("depth") / name).is_file() for name in ("ramp.npy", "ramp.png", "predict.json"))
+
+
+@pytest.mark.parametrize(("names", "every", "expected"), [("i", 1, 1), ("iv", 1, 8), ("v", 2, 4), ("vv", 1, None)])
+def test_expected_number_of_frames(tmp_path, names, every, expected):
+    image, video = tmp_path / "ramp.png", write_video(tmp_path / "drive.avi", 7)
+    cv2.imwrite(str(image), ramp())
+    sources = [image if name == "i" else video for name in names]
+    assert count_frames(sources, every) == expected
+    if expected is not None:
+        assert len(list(read_frames(sources, every))) == expected
 
 
 def test_show_draws_image_and_depth(model, tmp_path, capsys, monkeypatch):
