@@ -78,7 +78,10 @@ def run(arguments: argparse.Namespace) -> int:
     from rclpy.parameter import Parameter
 
     from depth_anything_ros.ros.camera_depth_nodes import run_camera_and_depth
+    from depth_anything_ros.ros.process.console import shorten_log_lines
     from depth_anything_ros.system.package_share import share_directory
+
+    shorten_log_lines()
 
     def given(**values: object) -> list[Parameter]:
         return [Parameter(name, value=value) for name, value in values.items() if value is not None]

@@ -41,9 +41,11 @@ def run(arguments: argparse.Namespace) -> int:
     from rclpy.parameter import Parameter
     from rclpy.validate_topic_name import validate_topic_name
 
+    from depth_anything_ros.ros.process.console import shorten_log_lines
     from depth_anything_ros.ros.process.runner import run_node
     from depth_anything_ros.ros.view_node.node import ViewNode
 
+    shorten_log_lines()
     for option, name in (("--image", arguments.image), ("--camera", arguments.camera)):
         try:
             validate_topic_name(name or "image")

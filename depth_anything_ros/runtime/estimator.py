@@ -75,6 +75,7 @@ class Estimator:
         backend_name: the current backend. It changes if the backend fails at a later size.
         precision: of the current backend. It can change too.
         provenance: the origin of the model and its backend, in one line for logs.
+        summary: the model's name and its backend, for a status.
         gate_result: how the latest loaded network passed the gate, in one line.
         waits_for_image: whether nothing is loaded until the first image, or `load_for`, determines the size.
         unused_gpu: the reason why "auto" uses the processor although there is an NVIDIA GPU, else "". A warning reports
@@ -132,8 +133,17 @@ class Estimator:
     def provenance(self) -> str:
         """The origin of the model and its backend, in one line for logs."""
         reason = ", built and checked at the first image" if self.waits_for_image else self._reason
-        text = f"{self.record.name} ({self.record.output}), {self._origin}, on {self._candidates.best}{reason}"
-        return f"{text}; refused: {'; '.join(self._candidates.rejections)}" if self._candidates.rejections else text
+        origin = f"({self.record.output}), {self._origin},"
+        return f"{self.record.name} {origin} on {self._candidates.best}{reason}{self._refused}"
+
+    @property
+    def summary(self) -> str:
+        """The model's name, its backend, and what was refused: `provenance` without paths and reasons."""
+        return f"{self.record.name} on {self._candidates.best}{self._refused}"
+
+    @property
+    def _refused(self) -> str:
+        return f"; refused: {'; '.join(self._candidates.rejections)}" if self._candidates.rejections else ""
 
     @property
     def backend_name(self) -> str:

@@ -67,7 +67,8 @@ def find_model_files(
             record = ModelRecord.read(record)
     except (OSError, ValueError) as error:  # the zoo's messages name the fix
         raise ModelError(str(error)) from error
-    origin = f"{resolved.source} {resolved.path}"
+    is_bundled = resolved.source == "bundled"
+    origin = resolved.source if is_bundled else f"{resolved.source} {resolved.path}"
     if resolved.path.is_dir():
         if record is None:
             raise ModelError(resolved.fault)

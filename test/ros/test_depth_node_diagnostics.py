@@ -56,8 +56,12 @@ def model(tmp_path: Path, **options: object) -> Path:
 
 def test_diagnostics_report_model_and_backend(graph, tmp_path):
     node, client = graph(model(tmp_path), (DEPTH,), backend="onnxruntime")
-    values = Reports(node, client).wait_for("model", lambda status, _: status.level == OK)
+    texts: list[str] = []
+    values = Reports(node, client).wait_for(
+        "model", lambda status, _: status.level == OK and not texts.append(status.message)
+    )
     assert values["state"] == "active"
+    assert texts[-1].startswith(f"active: known on {node._estimator.backend_name} {values['precision']}")  # no path
     assert (values["model"], values["output"]) == ("known", "inverse_depth")
     assert values["backend"] == node._estimator.backend_name
     assert values["precision"] == node._estimator.precision

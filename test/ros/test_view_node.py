@@ -239,7 +239,9 @@ def test_recording_is_a_bag_of_image_and_depth(graph, view, tmp_path, monkeypatc
 def test_taken_port_ends_the_node_with_the_fix(graph, view, tmp_path):
     _, client = graph(write_red_model(tmp_path / "red.onnx", (HEIGHT, WIDTH)), ())
     port = int(view(client).url.rstrip("/").rpartition(":")[2])
-    with pytest.raises(OSError, match=f"cannot be served on 127.0.0.1:{port}: .*choose another port"):
+    with pytest.raises(
+        OSError, match=f"cannot be served on 127.0.0.1:{port}: .*choose another port, or 0 for .*`camera --view-port 0`"
+    ):
         view(client, port=port)
 
 

@@ -250,6 +250,12 @@ class TestRecords:
         assert str(red) in provenance
         assert "onnxruntime" in provenance
 
+    def test_names_for_people_have_no_path_of_the_package(self, red):
+        estimator = Estimator(red, backend="onnxruntime")
+        assert estimator.summary == f"red on onnxruntime {estimator.precision}"
+        if known_models()["tiny"].files:
+            assert Estimator("tiny", backend="onnxruntime").provenance.startswith("tiny (inverse_depth), bundled, on ")
+
 
 class TestDamage:
     @pytest.mark.parametrize(

@@ -220,7 +220,7 @@ def model_status(
         return _status(f"{node_name}: model", ERROR, failure, values)
     if warnings:
         return _status(f"{node_name}: model", WARN, "; ".join(warnings), values)
-    text = f"{state}: {estimator.provenance}" if estimator is not None else state
+    text = f"{state}: {estimator.summary}" if estimator is not None else state
     return _status(f"{node_name}: model", OK, text, values)
 
 

@@ -33,6 +33,8 @@ USER_ERRORS = (RuntimeError, ValueError, OSError, ParameterException, NameValida
 """Errors of a node that cannot start or continue, for a reason that the user can fix."""
 SIGNALS = signal.SIGINT, signal.SIGTERM
 WATCHDOG = "watchdog"
+INFRASTRUCTURE = "rcl_interfaces.", "lifecycle_msgs."
+"""Packages of the messages of logs, parameters and lifecycle states."""
 SECONDS_TO_END = 1.2
 """Maximum seconds between a signal and the end of the nodes. After that, only a library call that hangs is running."""
 
@@ -57,8 +59,8 @@ def run_nodes(
     """Run nodes until SIGINT, SIGTERM, a failure or the end of a node.
 
     The nodes are created one after the other. Then ``start`` is called on each node that has ``autostarts`` set, in the
-    same order. The executor already spins. A node that ends by itself has a future ``finished``. The topics that the
-    nodes publish are logged when all are running.
+    same order. The executor already spins. A node that ends by itself has a future ``finished``. When all are running,
+    the topics that they publish are logged, and ``announce`` is called on each node that has it.
 
     Signals are handled here and not by rclpy, whose handlers invalidate the context while the nodes still publish. The
     nodes therefore end in order, without a traceback. After `SECONDS_TO_END` the process ends itself.
@@ -187,9 +189,10 @@ def _end_process(status: int = 0) -> None:
 
 
 def _topics(nodes: Sequence[Node]) -> list[str]:
-    """Return the resolved names of the nodes' topics with sensor messages."""
+    """Return the resolved names of the topics that the nodes publish, without those that every node has."""
     publishers = [publisher for node in nodes for publisher in node.publishers]
-    return sorted({entry.topic_name for entry in publishers if entry.msg_type.__module__.startswith("sensor_msgs")})
+    names = {entry.topic_name for entry in publishers if not entry.msg_type.__module__.startswith(INFRASTRUCTURE)}
+    return sorted(names - {"/diagnostics"})
 
 
 def _one_line(error: BaseException) -> str:
@@ -254,6 +257,9 @@ class _NodeRunner:
         topics = _topics(self._nodes)
         if topics or any(isinstance(node, LifecycleNode) for node in self._nodes):
             get_logger(self._name).info(f"publishes {', '.join(topics) or 'nothing until configured'}")
+        for node in self._nodes:
+            if hasattr(node, "announce"):
+                node.announce()
 
     def end(self) -> None:
         """Stop both threads, then destroy the nodes, the last one first."""

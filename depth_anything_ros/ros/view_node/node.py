@@ -48,6 +48,10 @@ MAX_SIZES = 8
 """Number of image sizes whose camera_info is kept."""
 DEPTH_NODE = "depth_node"
 TRANSPORTS = ("raw", "compressed")
+OTHER_PORT = (
+    "is another page open? choose another port, or 0 for any free one: `camera --view-port 0`, `view --port 0`, in a "
+    "launch file view_port:=0"
+)
 FARTHEST = 1e6
 """Meters: the longest valid distance."""
 
@@ -97,9 +101,14 @@ class ViewNode(Node):
             self.destroy_node()
             reason = getattr(error, "strerror", None) or error
             is_host = isinstance(error, socket.gaierror) or getattr(error, "errno", None) == errno.EADDRNOTAVAIL
-            fix = "give an address of this machine as host" if is_host else "choose another port (0: any free one)"
+            fix = "give an address of this machine as host" if is_host else OTHER_PORT
             raise OSError(f"the page cannot be served on {host}:{port}: {reason}; {fix}") from error
-        advice = f"; elsewhere with this machine's name or address instead of {host}" if is_any_address(host) else ""
+        self._host = host
+
+    def announce(self) -> None:
+        """Log the address of the page. Called when the nodes of the process run, so that no line of theirs follows."""
+        elsewhere = f"; elsewhere with this machine's name or address instead of {self._host}"
+        advice = elsewhere if is_any_address(self._host) else ""
         self.get_logger().info(f"open {self._server.url} in a browser{advice}")
 
     @property
