@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import signal
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -20,6 +21,7 @@ from depth_anything_ros.export.prepare import prepare_model
 from depth_anything_ros.geometry.calibration import read_calibration
 from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.extras import require
+from depth_anything_ros.system.progress import progress_bar
 from depth_anything_ros.zoo.record import ModelRecord
 
 if TYPE_CHECKING:
@@ -91,12 +93,22 @@ def run(arguments: argparse.Namespace) -> int:
         "rates_hz": arrivals.rates,
         "stamp_to_arrival_seconds_p50_p95": arrivals.latencies,
     }
-    print(rates_line(arrivals))
+    print(f"{rates_line(arrivals)}\ndrawing the pictures", flush=True)
     _write_results(arguments.output, frame, estimator.record, measurements)
     if arguments.json:
         atomic_write(arguments.json, json.dumps(measurements, indent=2).encode())
     print(f"results: {arguments.output}/side_by_side.png, cloud.png, cloud.ply, rates.json")
+    print(next_steps(sys.argv[0]))
     return 0
+
+
+def next_steps(program: str) -> str:
+    """Return what to type next, as ``program`` itself was typed."""
+    command = program if Path(program).name == "depth_anything_ros" else "depth_anything_ros"
+    return (
+        f"next, your webcam as a live cloud in a browser:\n  {command} camera --view\n"
+        f"and depth and a cloud of a photograph or a video of yours:\n  {command} predict FILE --save png ply --fov 60"
+    )
 
 
 def scale_meaning(record: ModelRecord) -> str:
@@ -167,6 +179,7 @@ def _receive(arguments: argparse.Namespace, sample: DemoSource, folder: Path) ->
             processes.start("depth_node", ["-r", f"__ns:={namespace}", "-r", "image:=image_raw", *nominal, *depth])
             processes.start("camera_node", ["-r", f"__ns:={namespace}", *camera])
             client = Client(namespace)
+            print("starting a camera node and a depth node", flush=True)
             _wait(client, processes, arguments.frames)
             return client.frame, client.arrivals()
     finally:
@@ -186,15 +199,19 @@ def _wait(client: Client, processes: NodeProcesses, frames: int) -> None:
     executor = SingleThreadedExecutor()
     executor.add_node(client)
     is_starting, end = True, time.monotonic() + SECONDS_TO_START
-    while client.measured < frames:
-        executor.spin_once(timeout_sec=0.1)
-        failure = processes.ended()
-        if failure is not None:
-            raise CommandError(failure)
-        if is_starting and client.measured:
-            is_starting, end = False, time.monotonic() + SECONDS_TO_MEASURE
-        if time.monotonic() > end:
-            break
+    with progress_bar("measuring", "depth images", frames, leave=False) as bar:
+        counted = 0
+        while client.measured < frames:
+            executor.spin_once(timeout_sec=0.1)
+            failure = processes.ended()
+            if failure is not None:
+                raise CommandError(failure)
+            bar.update(client.measured - counted)
+            counted = client.measured
+            if is_starting and client.measured:
+                is_starting, end = False, time.monotonic() + SECONDS_TO_MEASURE
+            if time.monotonic() > end:
+                break
     if client.measured < 2:
         raise CommandError(
             f"only {client.complete} complete frames arrived within {SECONDS_TO_START:g} s; missing: "

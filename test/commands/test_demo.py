@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from waiting import limit, wait_until
 
+from depth_anything_ros.commands.demo import next_steps
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.visualization.depth_panels import depth_range, draw_side_by_side
 from depth_anything_ros.visualization.splatting import BACKGROUND, draw_cloud
@@ -89,6 +90,19 @@ def test_demo_writes_images_cloud_and_rates(tmp_path: Path, model: Path) -> None
     assert "NOMINAL" in text
     assert "Middlebury" in text
     assert [line for line in text.splitlines() if line.startswith("rates: image ")]
+    stages = [
+        "starting a camera node",
+        "rates: ",
+        "drawing the pictures",
+        "results: ",
+        "depth_anything_ros camera --view",
+    ]
+    assert [text.index(stage) for stage in stages] == sorted(text.index(stage) for stage in stages)
+
+
+def test_next_steps_are_typed_as_the_demo_was() -> None:
+    assert "\n  .venv/bin/depth_anything_ros camera --view\n" in next_steps(".venv/bin/depth_anything_ros")
+    assert "\n  depth_anything_ros predict FILE " in next_steps("/package/depth_anything_ros/__main__.py")
 
 
 @pytest.fixture
