@@ -151,3 +151,40 @@ def test_page_says_why_it_shows_nothing_and_reconnects(tmp_path):
         asyncio.run(asyncio.wait_for(look(), limit(120)))
     finally:
         server.stop()
+
+
+def test_slanted_surface_has_no_gaps_and_a_phone_shows_the_cloud(tmp_path):
+    """Points on the side of a box are farther apart than those on its front. A phone's controls leave room."""
+    feed = Feed(lambda _: None)
+    server = ViewServer(feed, lambda: STATUS, {}, port=0)
+    server.start()
+    inverse = np.interp(np.arange(WIDTH), (150, 168), (0.5, 0.15))
+    depth = np.repeat((1 / inverse)[np.newaxis], HEIGHT, axis=0).astype(np.float32)
+    frame = ViewFrame(1, np.full((HEIGHT, WIDTH, 3), (200, 30, 30), np.uint8), depth, CAMERA)
+    # Columns of the cloud in the picture's middle row, and those without a point.
+    gaps = (
+        "(() => { const c = document.querySelector('#scene canvas'), t = document.createElement('canvas');"
+        " [t.width, t.height] = [c.width, c.height]; const x = t.getContext('2d'); x.drawImage(c, 0, 0);"
+        " const p = x.getImageData(0, Math.round(c.height / 2), c.width, 1).data, red = [];"
+        " for (let i = 0; i < c.width; i++) if (p[4 * i] > 120) red.push(i);"
+        " return red.length > 100 && [red.length, red.at(-1) - red[0] + 1 - red.length]; })()"
+    )
+    below = "document.getElementById('tools').getBoundingClientRect().bottom"
+    scene_box = "document.getElementById('scene').getBoundingClientRect()"
+
+    async def look() -> None:
+        async with open_page(server.url, tmp_path) as page:
+            await page.wait_for("window.viewState && viewState.connected")
+            feed.publish(frame)
+            red, absent = await page.wait_for(gaps)
+            assert absent < 0.01 * red
+            await page.call(
+                "Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=True
+            )
+            await page.wait_for("innerWidth == 390 && document.documentElement.scrollWidth == 390")
+            assert await page.evaluate(f"({below} - {scene_box}.top) / {scene_box}.height") < 0.2
+
+    try:
+        asyncio.run(asyncio.wait_for(look(), limit(120)))
+    finally:
+        server.stop()

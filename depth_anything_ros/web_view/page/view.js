@@ -111,7 +111,8 @@ const material = new three.ShaderMaterial({
       float z = 1.0 / w;
       vec3 point = vec3((float(p.x) - intrinsics.z) / intrinsics.x * z, -(float(p.y) - intrinsics.w) / intrinsics.y * z, -z);
       gl_Position = projectionMatrix * modelViewMatrix * vec4(point, 1.0);
-      gl_PointSize = clamp(points * z / intrinsics.x * pixels / gl_Position.w, 1.0, 64.0);
+      float slant = min(sqrt(1.0 + pow(change / w * intrinsics.x, 2.0)), 3.0); // neighbors are as much farther apart
+      gl_PointSize = clamp(points * slant * z / intrinsics.x * pixels / gl_Position.w, 1.0, 64.0);
       vec2 at = (vec2(p) + 0.5) / size;
       if (mode == 0) shade = texture(image, at).rgb;
       else if (mode == 1) shade = texture(turbo, vec2(clamp((w - range.x) / (range.y - range.x), 0.0, 1.0), 0.5)).rgb;
@@ -175,7 +176,7 @@ function home() {
     camera.fov = Math.min(100, (360 / Math.PI) * Math.atan(0.5 * Math.max(frame.height / fy, wide)));
     fit();
   }
-  camera.position.set(0.12 * middle, 0.12 * middle, 0.35 * middle);
+  camera.position.set(0.12 * middle, 0.12 * middle, 0.5 * middle);
   controls.target.set(0, 0, -middle);
   controls.update();
 }
