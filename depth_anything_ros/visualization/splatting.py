@@ -25,8 +25,8 @@ def draw_cloud(
     colors: np.ndarray,
     camera: Camera,
     size: tuple[int, int] = (720, 1080),
-    sideways_degrees: float = 14.0,
-    raised_degrees: float = 8.0,
+    sideways_degrees: float = 10.0,
+    raised_degrees: float = 6.0,
 ) -> np.ndarray:
     """Draw the points of a depth map, and return the picture, uint8 (height, width, 3).
 

@@ -449,8 +449,8 @@ def test_relative_model_without_scale_rejects_cloud(tmp_path, capsys):
 
 def test_readme_predict_example_runs(repository, tmp_path, monkeypatch):
     lines = (repository / "README.md").read_text().splitlines()
-    (line,) = [line for line in lines if line.startswith(".venv/bin/depth_anything_ros predict ")]
-    image, *arguments = line.split()[2:]
+    (line,) = [line for line in lines if line.startswith(".venv/bin/depth_anything_ros predict docs/")]
+    image, *arguments = line.partition("#")[0].split()[2:]
     arguments[arguments.index("--output") + 1] = str(tmp_path)
     monkeypatch.chdir(repository)
     assert predict(image, *arguments) == 0

@@ -111,7 +111,7 @@ const material = new three.ShaderMaterial({
       float z = 1.0 / w;
       vec3 point = vec3((float(p.x) - intrinsics.z) / intrinsics.x * z, -(float(p.y) - intrinsics.w) / intrinsics.y * z, -z);
       gl_Position = projectionMatrix * modelViewMatrix * vec4(point, 1.0);
-      float slant = min(sqrt(1.0 + pow(change / w * intrinsics.x, 2.0)), 3.0); // neighbors are as much farther apart
+      float slant = min(sqrt(1.0 + pow(change / w * intrinsics.x, 2.0)), 2.0); // neighbors are as much farther apart
       gl_PointSize = clamp(points * slant * z / intrinsics.x * pixels / gl_Position.w, 1.0, 64.0);
       vec2 at = (vec2(p) + 0.5) / size;
       if (mode == 0) shade = texture(image, at).rgb;
