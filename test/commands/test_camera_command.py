@@ -105,7 +105,7 @@ def test_page_for_other_machines_needs_the_token_of_the_terminal(picture: Path, 
     )
     try:
         line = next(line for line in process.stderr if "in a browser" in line)
-        assert "with this machine's name or address in place of 0.0.0.0" in line
+        assert "with this machine's name or address instead of 0.0.0.0" in line
         address = re.search(r"http://0\.0\.0\.0:(\d+)/\?token=(\S+)", line)
         base = f"http://127.0.0.1:{address[1]}/"
         with urlopen(f"{base}?token={address[2]}", timeout=limit(10)) as answer:
