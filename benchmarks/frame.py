@@ -157,7 +157,7 @@ def run_client(namespace: str, frames: int, args: argparse.Namespace) -> dict:
     """Exchange frames with the client's process, and return its measurements.
 
     Args:
-        namespace: of the node.
+        namespace: Namespace of the node.
         frames: number of frames.
         args: size of the images.
 

@@ -84,8 +84,8 @@ def make_messages(width: int, height: int, encoding: str = "bgr8") -> tuple[Imag
     """Return a textured image, and the CameraInfo of a plausible pinhole camera.
 
     Args:
-        width: of the image.
-        height: of the image.
+        width: Width of the image.
+        height: Height of the image.
         encoding: a key of `CHANNELS`.
     """
     rows, columns = np.mgrid[:height, :width]
@@ -107,7 +107,7 @@ def spin_until(node: Node, condition, seconds: float) -> bool:
     """Spin a node until a condition holds. Return False if it does not hold in time.
 
     Args:
-        node: to spin.
+        node: Node to spin.
         condition: function without arguments.
         seconds: maximum time.
     """

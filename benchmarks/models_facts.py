@@ -50,7 +50,7 @@ def size_of(model: str, record: object | None) -> Size:
 
     Args:
         model: its name or path.
-        record: of an ONNX file without one.
+        record: Record of an ONNX file without one.
     """
     files = find_model_files(model, record)
     graph = next(iter(files.graphs.values()))
@@ -74,8 +74,8 @@ def rate_of(model: str, record: object | None, seconds: float, backend: str = "a
 
     Args:
         model: its name or path.
-        record: of an ONNX file without one.
-        seconds: to measure.
+        record: Record of an ONNX file without one.
+        seconds: Seconds to measure.
         backend: "auto" for the fastest.
     """
     estimator = Estimator(model, backend, record=record)

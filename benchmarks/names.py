@@ -80,7 +80,7 @@ def make(folder: Path, count: int, needed: set[str]) -> None:
     """Create the missing data.
 
     Args:
-        folder: of all data.
+        folder: Folder of all data.
         count: number of names.
         needed: the data that the steps need.
     """
@@ -106,7 +106,7 @@ def measure(step: str, folder: Path, arguments: argparse.Namespace) -> list[dict
 
     Args:
         step: a key of `STEPS`.
-        folder: of all data.
+        folder: Folder of all data.
         arguments: --names, --processes and --workers.
     """
     options = {"NAMES_PROCESSES": str(arguments.processes), "NAMES_WORKERS": str(arguments.workers)}

@@ -39,7 +39,7 @@ def make_tree(folder: Path, count: int, start: int = 0) -> None:
     """Create names in folders of 1000.
 
     Args:
-        folder: of the tree.
+        folder: Folder of the tree.
         count: number of names.
         start: number of the first.
     """
@@ -70,7 +70,7 @@ def make_list(path: Path, tree: str, count: int) -> None:
     """Write a list of the names of a tree.
 
     Args:
-        path: of the list.
+        path: Path of the list.
         tree: folder next to the list.
         count: number of names.
     """
@@ -82,7 +82,7 @@ def make_shards(folder: Path, tree: Path, count: int) -> None:
     """Create shards of a tree: sidecars and manifest as of `data pack`; all tars link to that of the first 1000.
 
     Args:
-        folder: of the shards.
+        folder: Folder of the shards.
         tree: folder of the names.
         count: number of names.
     """

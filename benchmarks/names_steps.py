@@ -32,7 +32,7 @@ def open_set(kind: str, data: str) -> Callable[[Path, int], list[Row]]:
     """Return a step that opens an unpacked set.
 
     Args:
-        kind: of set, for the title.
+        kind: Kind of set, for the title.
         data: name of the data.
     """
 
@@ -51,7 +51,7 @@ def open_shards(folder: Path, count: int) -> list[Row]:
     """Open shards, mix them, draw at step 0 and at a late step, and choose validation images.
 
     Args:
-        folder: of all data.
+        folder: Folder of all data.
         count: number of names.
     """
     rows: list[Row] = []
@@ -72,7 +72,7 @@ def overlap(folder: Path, count: int) -> list[Row]:
     """Compare shards with validation images.
 
     Args:
-        folder: of all data.
+        folder: Folder of all data.
         count: number of names.
     """
     from depth_anything_ros.training.input.overlap import KeptApart, shared_with
@@ -159,7 +159,7 @@ def pack_again(folder: Path, count: int) -> list[Row]:
     """Pack again into complete shards, up to the first check; then pack 1000 more images.
 
     Args:
-        folder: of all data.
+        folder: Folder of all data.
         count: number of names.
     """
     import webdataset  # noqa: F401 - not part of the measurement
@@ -185,7 +185,7 @@ def pack_new(folder: Path, count: int) -> list[Row]:
     """Pack a part, and twice as many images: the growth of the packer's memory.
 
     Args:
-        folder: of all data.
+        folder: Folder of all data.
         count: number of names.
     """
     from depth_anything_ros.commands.packing import _Workers
@@ -206,7 +206,7 @@ def label(folder: Path, count: int) -> list[Row]:
     """Measure `label` before and after its work, with no, half and all labels done.
 
     Args:
-        folder: of all data.
+        folder: Folder of all data.
         count: number of names.
     """
     from depth_anything_ros.pseudo_labels.completion import finish

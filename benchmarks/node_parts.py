@@ -35,8 +35,8 @@ class PartTimes:
         """Return a function whose time counts for a part.
 
         Args:
-            name: of the part.
-            function: to wrap.
+            name: Name of the part.
+            function: Function to wrap.
         """
 
         def run(*arguments: object, **named: object) -> object:

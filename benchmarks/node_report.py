@@ -22,8 +22,8 @@ def moved_bytes(width: int, height: int, channels: int) -> int:
     serialized once, and copied to shared memory once.
 
     Args:
-        width: of the image.
-        height: of the image.
+        width: Width of the image.
+        height: Height of the image.
         channels: bytes per pixel of the image.
     """
     image, depth, cloud = channels * width * height, 4 * width * height, 16 * width * height

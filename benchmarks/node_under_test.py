@@ -86,7 +86,7 @@ def usual(parts: PartTimes, way: str, image_size: tuple[int, int]) -> Node:
 
     Args:
         parts: collects the times.
-        way: of `UsualNode`.
+        way: Way of `UsualNode`.
         image_size: (height, width).
     """
     size = Estimator("tiny", constant_backend.NAME, gated=False).input_size_for(*image_size)

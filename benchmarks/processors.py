@@ -153,8 +153,8 @@ def line(way: str, report: dict, row: dict) -> str:
 
     Args:
         way: a key of `WAYS`.
-        report: of `measure`.
-        row: of the report.
+        report: Report of `measure`.
+        row: Row of the report.
     """
     head = f"| {way}: {report['processor']} | {row['choice']} |"
     if "refused" in row:

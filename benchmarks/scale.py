@@ -52,10 +52,10 @@ def run(
     """Score every method on every pattern of a set's frames.
 
     Args:
-        name: of the set.
+        name: Name of the set.
         chosen: its frames.
         network: makes inverse depth.
-        seeds: of patterns and noise.
+        seeds: Seeds of patterns and noise.
         methods: by the name of the column.
         kinds: patterns of references.
     """

@@ -91,7 +91,7 @@ def affine_fit(x: np.ndarray, z: np.ndarray, limits: tuple[float, float]) -> tup
     Args:
         x: float64 (N,), inverse depth up to scale and shift.
         z: float64 (N,), true depth.
-        limits: of depth, meters.
+        limits: Limits of depth, meters.
     """
     weights = np.sqrt(z)
     start = np.linalg.lstsq(np.stack([x, np.ones_like(x)], axis=1) * weights[:, np.newaxis], weights / z, rcond=None)[0]
@@ -223,7 +223,7 @@ def draws(kind: str, truth: np.ndarray, number: int, seeds: Sequence[int]) -> It
     Args:
         kind: one of `PATTERNS`.
         truth: depth in meters, NaN where unknown.
-        number: of the frame.
+        number: Number of the frame.
         seeds: one draw for each.
     """
     valid = scored(truth)

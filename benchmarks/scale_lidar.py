@@ -82,7 +82,7 @@ class Scores:
     """The result for one number of rings.
 
     Attributes:
-        errors: of each column, AbsRel and the mean absolute error of each frame that is not refused.
+        errors: Errors of each column, AbsRel and the mean absolute error of each frame that is not refused.
         shares: references, the share of hidden points, and the share of references that disagree, of each such frame.
         refused: number of refused frames.
     """
@@ -123,8 +123,8 @@ def run(numbers: Sequence[int], model: str) -> str:
     """Return the table of frames in Markdown.
 
     Args:
-        numbers: of the frames.
-        model: of the zoo.
+        numbers: Numbers of the frames.
+        model: Model of the zoo.
     """
     network, columns = bundled(model), ("affine optimum", *METHODS)
     scores = {count: Scores({name: [] for name in columns}, []) for count in COUNTS}

@@ -35,8 +35,8 @@ def write_picture(path: Path, model: str) -> None:
     """Write the picture as JPEG.
 
     Args:
-        path: of the file.
-        model: of the zoo.
+        path: Path of the file.
+        model: Model of the zoo.
     """
     image = cv2.imread(str(DATA / "tum" / "TUM_color.png"))[..., ::-1].copy()
     raw = cv2.imread(str(DATA / "tum" / "TUM_depth.png"), cv2.IMREAD_UNCHANGED).astype(np.float32) / 5000

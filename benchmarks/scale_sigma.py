@@ -74,10 +74,10 @@ def run(name: str, chosen: slice, network: Network, seeds: Sequence[int]) -> str
     """Return the table of a set in Markdown.
 
     Args:
-        name: of the set.
+        name: Name of the set.
         chosen: its frames.
         network: makes inverse depth.
-        seeds: of patterns and noise.
+        seeds: Seeds of patterns and noise.
     """
     found: dict[str, list[np.ndarray]] = {kind: [] for kind in PATTERNS}
     for number, (image, truth) in enumerate(frames(name, chosen)):

@@ -55,7 +55,7 @@ class Cost:
     Attributes:
         extra: its name, or `NONE`.
         size: MB (10^6 bytes) of the environment.
-        seconds: of the import.
+        seconds: Seconds of the import.
         memory: MiB that are resident after the import.
     """
 
@@ -141,7 +141,7 @@ def cost_of(extra: str, wheel: Path, constraint: Path, environment: Path) -> Cos
 
     Args:
         extra: its name, or `NONE`.
-        wheel: of the package.
+        wheel: Wheel of the package.
         constraint: pip's constraints.
         environment: folder that does not exist.
 
@@ -185,7 +185,7 @@ def import_cost(python: Path, modules: Sequence[str]) -> tuple[float, float]:
 
     Args:
         python: the interpreter.
-        modules: to import.
+        modules: Modules to import.
 
     Raises:
         subprocess.CalledProcessError: a module cannot be imported.

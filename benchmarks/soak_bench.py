@@ -74,7 +74,7 @@ def expect_silence(bench: Bench, seconds: float) -> None:
     """Check that no depth arrives.
 
     Args:
-        bench: of the test.
+        bench: Bench of the test.
         seconds: duration of the check.
 
     Raises:
@@ -105,7 +105,7 @@ def expect_depth(bench: Bench, since: int | None = None) -> float:
     """Wait for depth and cloud of a new valid image.
 
     Args:
-        bench: of the test.
+        bench: Bench of the test.
         since: stamp in nanoseconds after which an image is new; default: now.
 
     Returns:

@@ -92,7 +92,7 @@ def make_image(stamp: int, behavior: Behavior) -> Image:
 
     Args:
         stamp: in nanoseconds.
-        behavior: of the camera.
+        behavior: Behavior of the camera.
     """
     height, width = behavior.height, behavior.width
     image = Image(height=height, width=width, encoding="rgb8", step=3 * width)

@@ -76,7 +76,7 @@ def cloud_fault(points: np.ndarray, stride: int, width: int, stamp: int, scale: 
     Args:
         points: float32 (h, w, 3 or 4).
         stride: between the columns of the points.
-        width: of the depth in pixels.
+        width: Width of the depth in pixels.
         stamp: in nanoseconds.
         scale: a and b of the node.
     """

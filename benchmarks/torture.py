@@ -64,8 +64,8 @@ class Torture:
         """Run one round.
 
         Args:
-            number: of the round.
-            step: to disturb.
+            number: Number of the round.
+            step: Step to disturb.
             fault: a key of `FAULTS`.
             draw: draws the moment of the fault.
         """

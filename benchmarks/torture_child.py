@@ -20,8 +20,8 @@ def install(seed: int, probability: float) -> None:
     """Make `open` fail at random from now on.
 
     Args:
-        seed: of the random numbers.
-        probability: of a failure.
+        seed: Seed of the random numbers.
+        probability: Probability of a failure.
     """
     draw, failed, here = random.Random(seed), Counter(), str(Path.cwd())
 

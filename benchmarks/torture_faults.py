@@ -68,7 +68,7 @@ def kill(process: subprocess.Popen[bytes], number: int = signal.SIGKILL) -> None
 
     Args:
         process: the leader of its process group.
-        number: of the signal.
+        number: Number of the signal.
     """
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)

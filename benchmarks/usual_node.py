@@ -111,7 +111,7 @@ def back_project(depth: np.ndarray, rgb: np.ndarray, info: CameraInfo) -> np.nda
     Args:
         depth: (H, W) in meters.
         rgb: uint8 (H, W, 3).
-        info: of the image.
+        info: camera_info of the image.
     """
     height, width = depth.shape
     u, v = np.meshgrid(np.arange(width), np.arange(height))
@@ -143,8 +143,8 @@ def cv2_to_imgmsg(image: np.ndarray, encoding: str, header: Header) -> Image:
 
     Args:
         image: (H, W) or (H, W, channels).
-        encoding: of the message.
-        header: of the message.
+        encoding: Encoding of the message.
+        header: Header of the message.
     """
     message = Image(header=header, height=image.shape[0], width=image.shape[1], encoding=encoding)
     message.data.frombytes(image.tobytes())

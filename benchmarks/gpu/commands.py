@@ -19,8 +19,8 @@ def train_small(context: StepContext, name: str, encoder: str = "tiny", **sectio
     """Return the command that trains a small network from the bundled model's encoder, as a teacher.
 
     Args:
-        context: of the step.
-        name: of the run's folder in the step's folder.
+        context: Context of the step.
+        name: Name of the run's folder in the step's folder.
         encoder: "tiny" or "hybrid".
         sections: settings in addition to the common ones.
     """

@@ -29,8 +29,8 @@ def weights_of(plan: Plan, context: StepContext) -> Path:
     """Return the checkpoint of a plan, which all steps share.
 
     Args:
-        plan: of the engine.
-        context: of the step.
+        plan: Plan of the engine.
+        context: Context of the step.
     """
     return checkpoint(plan.encoder, context.folder.parent / "models", context.encoder)
 
@@ -40,7 +40,7 @@ def checkpoint(encoder: str, folder: Path, start: Path | None = None) -> Path:
 
     Args:
         encoder: its size.
-        folder: of checkpoints.
+        folder: Folder of checkpoints.
         start: a file with the encoder's weights, used for ViT-S only.
     """
     path = folder / f"{encoder}.safetensors"

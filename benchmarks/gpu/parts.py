@@ -19,7 +19,7 @@ def part(results: Results, name: str) -> Iterator[None]:
 
     Args:
         results: get the check.
-        name: of the check.
+        name: Name of the check.
     """
     try:
         yield
@@ -95,7 +95,7 @@ def near(reference: np.ndarray, most: float) -> Judged:
     """Return a judge of values: their relative distance from the reference must be small enough.
 
     Args:
-        reference: of the same shape.
+        reference: Reference of the same shape.
         most: maximum relative distance.
     """
 

@@ -68,9 +68,9 @@ class Report:
     """The report's files, complete at any moment: before the first step, while one runs, and after each.
 
     Args:
-        folder: of the files.
+        folder: Folder of the files.
         is_dry: whether this is a dry run, whose numbers have no meaning.
-        titles: of all steps.
+        titles: Titles of all steps.
     """
 
     def __init__(self, folder: Path, is_dry: bool, titles: Sequence[str]) -> None:
@@ -99,9 +99,9 @@ def page(outcomes: Sequence[Outcome], is_dry: bool, titles: Sequence[str] = ()) 
     """Return the report in Markdown.
 
     Args:
-        outcomes: of the steps so far.
+        outcomes: Outcomes of the steps so far.
         is_dry: whether this is a dry run.
-        titles: of all steps; the report lists those that have not started.
+        titles: Titles of all steps; the report lists those that have not started.
     """
     lines = ["# Measured on a GPU" if not is_dry else "# Dry run on a processor: numbers have no meaning", ""]
     if missing := titles[len(outcomes) :]:

@@ -26,7 +26,7 @@ def run_step(step: Step, seconds: float, work: Path, words: Sequence[str], show:
     """Run a step within a time limit, and show its findings meanwhile.
 
     Args:
-        step: to run.
+        step: Step to run.
         seconds: its time limit.
         work: folder of all steps.
         words: arguments of `child` in addition to the common ones.

@@ -29,7 +29,7 @@ def check_stored_engines(context: StepContext, results: Results) -> None:
     """Run all parts.
 
     Args:
-        context: of the step.
+        context: Context of the step.
         results: get the checks.
     """
     plan = DRY_SMALL if context.is_dry else SMALL

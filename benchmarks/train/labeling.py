@@ -74,7 +74,7 @@ def write_shards(folder: Path, count: int, size: tuple[int, int]) -> Path:
     """Write crops of the package's photographs as JPEG, and pack them.
 
     Args:
-        folder: of the shards.
+        folder: Folder of the shards.
         count: number of images.
         size: (height, width) of the images.
     """
@@ -96,7 +96,7 @@ def piece_of(side: int, generator: np.random.Generator) -> tuple[int, int]:
 
     Args:
         side: its length.
-        generator: of random numbers.
+        generator: Generator of random numbers.
     """
     length = round(side * generator.uniform(0.5, 1))
     start = int(generator.integers(0, side - length + 1))
@@ -170,7 +170,7 @@ def label(arguments: argparse.Namespace, shards: Path, output: Path, cores: list
         arguments: the command line.
         shards: the images.
         output: folder of the labels.
-        cores: of each process.
+        cores: Cores of each process.
     """
     command = [sys.executable, "-m", "depth_anything_ros", "label", str(shards), "--teacher", arguments.teacher]
     command += ["--output", str(output), "--resolution", arguments.resolution, "--device", arguments.device]
@@ -198,8 +198,8 @@ def summary(
 
     Args:
         arguments: the command line.
-        parts: of `time_parts`.
-        rates: of `time_processes`.
+        parts: Parts of `time_parts`.
+        rates: Rates of `time_processes`.
         size: bytes per label.
     """
     every, half, both = (rate["images_per_second"] for rate in rates.values())

@@ -22,7 +22,7 @@ def seconds(kind: str, frames: int, size: tuple[int, int], meshes: MeshPack | No
     """Return the processor seconds of a frame, the mean over seeds.
 
     Args:
-        kind: of the scenes.
+        kind: Kind of the scenes.
         frames: number of seeds.
         size: (width, height) of the image.
         meshes: a pack, or None.

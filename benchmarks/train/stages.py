@@ -121,7 +121,7 @@ def stage_of(stage: str, encoder: str, folder: Path, arguments: argparse.Namespa
     Args:
         stage: its kind.
         encoder: its size.
-        folder: of the photographs.
+        folder: Folder of the photographs.
         arguments: the command line.
     """
     source = [{"shards": str(folder / "shards")}]
@@ -158,9 +158,9 @@ def measure(
     """Measure one stage: the data alone, the step alone, both.
 
     Args:
-        configuration: of the stage.
+        configuration: Configuration of the stage.
         folder: new folder of the run.
-        fabric: of the device.
+        fabric: Fabric of the device.
         peak: FLOP/s of the best matrix product.
         arguments: the command line.
     """
@@ -235,8 +235,8 @@ def measured_peak(device: torch.device, dtype: torch.dtype, sides: Sequence[int]
 
     Args:
         device: that computes.
-        dtype: of the matrices.
-        sides: of the matrices; default: several large ones.
+        dtype: Data type of the matrices.
+        sides: Sides of the matrices; default: several large ones.
     """
     best = 0.0
     for side in sides or (PEAK_SIDES if device.type == "cuda" else PEAK_SIDES[:2]):

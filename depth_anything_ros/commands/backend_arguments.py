@@ -12,7 +12,7 @@ def add_backend_arguments(parser: argparse.ArgumentParser, record: bool = True) 
     """Add ``--backend``, ``--precision``, ``--threads`` and ``--record``.
 
     Args:
-        parser: of the command.
+        parser: Parser of the command.
         record: False leaves ``--record`` out, for commands that name records in another way.
     """
     if record:

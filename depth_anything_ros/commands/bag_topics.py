@@ -115,7 +115,7 @@ def choose_odometry(name: str, kinds: dict[str, str], given: str | None) -> str:
     """Return the topic of the odometry: the given one, or the only one. Raises `CommandError`.
 
     Args:
-        name: of the recording, for errors.
+        name: Name of the recording, for errors.
         kinds: the type of each topic.
         given: by the option; None for none.
     """

@@ -122,8 +122,8 @@ class Collector:
         """Return the frames of some times with the measurements around them.
 
         Args:
-            recording: to read.
-            times: of the frames, in order.
+            recording: Recording to read.
+            times: Times of the frames, in order.
             estimator: the model.
         """
         names = {topic: source for source, topic in self._topics.sources.items()}

@@ -23,7 +23,7 @@ def refuse_overwriting(parser: argparse.ArgumentParser, arguments: argparse.Name
     """Check that a command overwrites no input, and no output twice. Raises `OverwritingError`.
 
     Args:
-        parser: of the command.
+        parser: Parser of the command.
         arguments: its options.
     """
     outputs = outputs_of(parser, arguments)
@@ -35,7 +35,7 @@ def outputs_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -
     """Return the files and folders that a command writes.
 
     Args:
-        parser: of the command.
+        parser: Parser of the command.
         arguments: its options.
     """
     return [
@@ -50,7 +50,7 @@ def inputs_of(parser: argparse.ArgumentParser, arguments: argparse.Namespace) ->
     """Return the existing files and folders that a command reads.
 
     Args:
-        parser: of the command.
+        parser: Parser of the command.
         arguments: its options.
     """
     found = []

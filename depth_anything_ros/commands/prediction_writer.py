@@ -44,7 +44,7 @@ class PredictionWriter:
 
         Args:
             frame: gives the name of the files.
-            prediction: of the frame.
+            prediction: Prediction of the frame.
 
         Returns:
             The names of the files, by product, and the number of points.

@@ -165,7 +165,7 @@ def describe(seed: int, scene: RenderedScene) -> dict:
     """Return the description of a scene for the JSON file.
 
     Args:
-        seed: of the scene.
+        seed: Seed of the scene.
         scene: the scene.
     """
     finite = scene.depth[np.isfinite(scene.depth)]

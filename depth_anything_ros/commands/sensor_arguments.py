@@ -13,7 +13,7 @@ def add_sensor_arguments(parser: argparse.ArgumentParser, purpose: str) -> None:
     """Add the options of the sensors for the scale.
 
     Args:
-        parser: of the command.
+        parser: Parser of the command.
         purpose: what a sensor is used for, at the start of each help text.
     """
     parser.add_argument("--points", metavar="TOPIC", help=f"{purpose} a PointCloud2")
@@ -37,7 +37,7 @@ def add_extrinsics(parser: argparse._ActionsContainer, sensor: str) -> None:
     """Add ``--extrinsics``.
 
     Args:
-        parser: of the command, or a group of it.
+        parser: Parser of the command, or a group of it.
         sensor: whose extrinsics they are, for the help.
     """
     parser.add_argument(

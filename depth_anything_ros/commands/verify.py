@@ -129,7 +129,7 @@ def difference_panels(
         expected: the reference's map, floats (h, w).
         given: the backend's map, of the same shape.
         limits: the limit of a pixel is white in the difference.
-        height: of the panels in pixels.
+        height: Height of the panels in pixels.
     """
     lower, upper = np.percentile(expected, (2, 98))
     share = np.abs(given - expected) / (limits.worst * max(float(np.ptp(expected)), 1e-12))

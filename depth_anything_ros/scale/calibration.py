@@ -140,7 +140,7 @@ def fit_frames(
     Args:
         kind: how the output becomes depth.
         frames: in the order of time.
-        measurements: of one source.
+        measurements: Measurements of one source.
 
     Returns:
         The fits, and for each frame without a fit the reason.
@@ -188,7 +188,7 @@ def fixed_pair(kind: ScaleKind, fits: Sequence[FrameFit]) -> Pair:
 
     Args:
         kind: how the output becomes depth.
-        fits: of the frames; at least one.
+        fits: Fits of the frames; at least one.
     """
     candidates = {"all frames together": _pooled, "median of the frames": _median}
     errors = {name: _leave_out_error(kind, fits, find) for name, find in candidates.items()}
@@ -216,7 +216,7 @@ def residuals_by_range(fits: Sequence[FrameFit]) -> list[RangeBin]:
     """Return the errors of the frames' own fits by the distance of the references.
 
     Args:
-        fits: of the frames; at least one.
+        fits: Fits of the frames; at least one.
     """
     known = [np.isfinite(one.result.residuals) & ~one.known.is_bound for one in fits]
     depth = np.concatenate([one.known.depth[mask] for one, mask in zip(fits, known, strict=True)])
@@ -242,7 +242,7 @@ def depth_uncertainty(kind: ScaleKind, fits: Sequence[FrameFit]) -> float:
 
     Args:
         kind: how the output becomes depth.
-        fits: of the frames; at least one.
+        fits: Fits of the frames; at least one.
     """
     sigmas = []
     for one in fits:

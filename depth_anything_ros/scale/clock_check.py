@@ -64,8 +64,8 @@ def check_clock(kind: ScaleKind, fits: Sequence[FrameFit], measurements: Sequenc
 
     Args:
         kind: how the output becomes depth.
-        fits: of the frames, from `fit_frames`.
-        measurements: of that source, around the frames.
+        fits: Fits of the frames, from `fit_frames`.
+        measurements: Measurements of that source, around the frames.
     """
     curves = np.array([curve for one in fits if (curve := _curve(kind, one, measurements)) is not None])
     if len(curves) < MIN_FRAMES:

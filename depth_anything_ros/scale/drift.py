@@ -45,7 +45,7 @@ def drift_of(kind: ScaleKind, fits: Sequence[FrameFit]) -> Drift:
 
     Args:
         kind: how the output becomes depth.
-        fits: of the frames, in the order of time.
+        fits: Fits of the frames, in the order of time.
     """
     pairs = np.array(
         [

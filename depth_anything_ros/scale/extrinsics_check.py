@@ -75,7 +75,7 @@ def check_extrinsics(kind: ScaleKind, fits: Sequence[FrameFit]) -> ExtrinsicsChe
 
     Args:
         kind: how the output becomes depth.
-        fits: of the frames, from `fit_frames`.
+        fits: Fits of the frames, from `fit_frames`.
     """
     if len(fits) < MIN_FRAMES:
         return ExtrinsicsCheck.impossible(f"fewer than {MIN_FRAMES} frames have a scale")

@@ -46,10 +46,10 @@ class SearchFrame:
 
     Attributes:
         log_depths: float32 (H, W), ln of the network's depth.
-        camera: of that.
+        camera: Camera of ``log_depths``.
         origin: (3,), the sensor's position in the camera's frame, meters.
         points: float64 (N, 3), the sensor's points there.
-        blocks: of the image, of each point.
+        blocks: Blocks of the image, of each point.
         quarters: int (N,), of the image, of each point.
     """
 
@@ -98,7 +98,7 @@ class Search:
     """The misfits of all frames by the rotation, kept for the rotations that were tried.
 
     Args:
-        frames: of the recording, in the order of time.
+        frames: Frames of the recording, in the order of time.
 
     Attributes:
         all: bool (frames, quarters), all True.
@@ -122,7 +122,7 @@ class Search:
         """Return the mean misfit of a reference after any motion.
 
         Args:
-            motion: of the points.
+            motion: Motion of the points.
             chosen: bool (frames, quarters), those that count.
         """
         return _mean(self._sums_of(motion)[chosen])

@@ -101,7 +101,7 @@ def fit_samples(kind: ScaleKind, x: np.ndarray, width: int, known: References, p
     Args:
         kind: how the output becomes depth.
         x: float64 (N,), from `sample`.
-        width: of the map, pixels.
+        width: Width of the map, pixels.
         known: the references.
         prior: prior knowledge.
     """

@@ -40,7 +40,7 @@ def from_ground(
     Args:
         camera: the camera of the depth map.
         up: (3,), opposite to gravity, in the camera's optical frame; of any length but 0.
-        height: of the camera above the ground, meters.
+        height: Height of the camera above the ground, meters.
         height_sigma: relative standard deviation of the height; an error that all references share.
         tilt_sigma: standard deviation of the direction of gravity, radians.
         max_distance: meters along the optical axis.

@@ -76,8 +76,8 @@ def pixel_grid(width: int, height: int, spacing: float) -> np.ndarray:
     """Return pixels (N, 2) as a grid over an image: the middle of each square of ``spacing`` pixels.
 
     Args:
-        width: of the image.
-        height: of the image.
+        width: Width of the image.
+        height: Height of the image.
         spacing: pixels between neighbors.
     """
     columns, rows = np.arange(spacing / 2, width, spacing), np.arange(spacing / 2, height, spacing)

@@ -38,7 +38,7 @@ def blocks_of(pixels: np.ndarray, width: int) -> np.ndarray:
 
     Args:
         pixels: float64 (N, 2), u and v, within the map.
-        width: of the map.
+        width: Width of the map.
     """
     block = np.maximum((pixels + 0.5) * (1 / (BLOCK * width)), 0.0).astype(np.intp)
     return block[:, 1] * (int(1 / BLOCK) + 2) + block[:, 0]

@@ -124,7 +124,7 @@ def from_scan(
 
     Args:
         ranges: (N,), meters.
-        first_angle: of the first beam, radians from x toward y.
+        first_angle: Angle of the first beam, radians from x toward y.
         angle_step: between beams, radians.
         to_camera: from the scanner's frame (x forward, y left) to the camera's optical frame.
         camera: the camera of the depth map.
@@ -196,7 +196,7 @@ def _surface_of_each_square(depth: np.ndarray, side: int) -> tuple[np.ndarray, n
 
     Args:
         depth: float64 (H, W), meters; not finite or 0 where unknown.
-        side: of the squares in pixels of this image.
+        side: Side of the squares in pixels of this image.
 
     Returns:
         Pixels float64 (N, 2), u and v in this image, and depths float64 (N,).

@@ -43,8 +43,8 @@ class Blocks:
 
         Args:
             pixels: float64 (N, 2), u and v.
-            width: of the image.
-            height: of the image.
+            width: Width of the image.
+            height: Height of the image.
         """
         columns = min(max(round(math.sqrt(len(pixels) / _PER_BLOCK * width / height)), 1), _MAX_COLUMNS)
         rows = max(round(columns * height / width), 1)
@@ -75,7 +75,7 @@ def misfits(log_depths: np.ndarray, pixels: np.ndarray, log_z: np.ndarray, block
         log_depths: float32 (H, W), from `log_map`.
         pixels: float64 (N, 2), u and v of the references.
         log_z: float64 (N,), ln of their depth.
-        blocks: of the references.
+        blocks: Blocks of the references.
 
     Returns:
         Float64 (N,), errors in ln Z, at most 0.5; NaN outside the image.

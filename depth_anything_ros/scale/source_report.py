@@ -49,7 +49,7 @@ class SourceReport:
         name: a name of ``scale.source``.
         topic: "" for the ground.
         frames: number of frames.
-        fits: of the frames that it gives a scale.
+        fits: Fits of the frames that it gives a scale.
         refusals: for each other frame the reason.
         pair: one scale for all frames; None without fits.
         error: AbsRel of the frames' own fits, on the references that agree; NaN without fits.
@@ -99,7 +99,7 @@ def examine(
     Args:
         kind: how the network's output becomes depth.
         name: a name of ``scale.source``.
-        topic: of the source; "" for the ground.
+        topic: Topic of the source; "" for the ground.
         frames: in the order of time.
         measurements: around the frames, in the order of time.
     """
@@ -142,7 +142,7 @@ def disagreements(kind: ScaleKind, reports: Sequence[SourceReport]) -> list[str]
 
     Args:
         kind: how the network's output becomes depth.
-        reports: of the sources.
+        reports: Reports of the sources.
     """
     found = []
     for one, other in itertools.combinations([report for report in reports if report.pair is not None], 2):
@@ -173,7 +173,7 @@ def check_sensor(
         name: a name of ``scale.source``.
         frames: in the order of time.
         measurements: around the frames, in the order of time.
-        fits: of the frames with these measurements.
+        fits: Fits of the frames with these measurements.
     """
     clock = _check_clock(kind, name, fits, measurements)
     return clock, _check_extrinsics(kind, name, frames, measurements, fits, clock)

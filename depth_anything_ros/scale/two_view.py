@@ -133,7 +133,7 @@ def refine_motion(camera: Camera, first: np.ndarray, second: np.ndarray, motion:
     Rotation and direction are corrected by Gauss-Newton on the distances to the epipolar lines, with priors.
 
     Args:
-        camera: of both images.
+        camera: Camera of both images.
         first: (N, 2), pixels in the first image.
         second: (N, 2), pixels in the second image.
         motion: from the first optical frame to the second, by odometry.
@@ -178,7 +178,7 @@ def triangulate(
     """Return the depths of features seen from two places.
 
     Args:
-        camera: of both images.
+        camera: Camera of both images.
         first: (N, 2), pixels in the first image.
         second: (N, 2), pixels in the second image.
         to_second: from the first optical frame to the second.

@@ -31,14 +31,14 @@ class VisualOdometry:
     """Follows the camera from one image of known depth.
 
     Args:
-        camera: of the images.
+        camera: Camera of the images.
         gray: uint8 (H, W), the image.
         log_depth: float32 (h, w), ln Z at every ``stride``-th pixel, the first one at ``stride`` // 2.
         stride: pixels of the image to one of ``log_depth``.
         pose: from the camera's optical frame to a fixed frame.
 
     Attributes:
-        camera: of the images.
+        camera: Camera of the images.
     """
 
     def __init__(self, camera: Camera, gray: np.ndarray, log_depth: np.ndarray, stride: int, pose: Transform) -> None:

@@ -22,10 +22,10 @@ def legs(
 
     Args:
         scene: the scene.
-        width: of the rectangle along x.
-        depth: of the rectangle along y.
-        height: of the legs.
-        thickness: of the legs.
+        width: Width of the rectangle along x.
+        depth: Depth of the rectangle along y.
+        height: Height of the legs.
+        thickness: Thickness of the legs.
         material: index of their material.
         round_ones: whether the legs are round.
     """
@@ -152,7 +152,7 @@ def row_of_books(scene: Scene, palette: Palette, rng: random.Random, width: floa
         scene: the scene.
         palette: its materials.
         rng: random numbers.
-        width: of the row along x.
+        width: Width of the row along x.
         depth: largest depth of a book along y.
         height: largest height of a book.
     """

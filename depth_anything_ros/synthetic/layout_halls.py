@@ -64,7 +64,7 @@ def rack(scene: Scene, rng: random.Random, steel: int, cartons: list[int], heigh
         rng: random numbers.
         steel: index of the frame's material.
         cartons: indices of the cartons' materials.
-        height: of the bay, meters.
+        height: Height of the bay, meters.
     """
     levels, spacing = rng.randint(2, 4), rng.uniform(0.7, 1.3)
     top = min(height - 0.3, levels * spacing + 0.4)
@@ -95,7 +95,7 @@ def pallet(scene: Scene, palette: Palette, rng: random.Random, cartons: list[int
         palette: its materials.
         rng: random numbers.
         cartons: indices of the cartons' materials.
-        height: of the hall, meters; unused.
+        height: Height of the hall, meters; unused.
     """
     wood, carton = palette.wood(), rng.choice(cartons)
     for k in range(5):
@@ -120,7 +120,7 @@ def pillar(scene: Scene, palette: Palette, rng: random.Random, cartons: list[int
         palette: its materials.
         rng: random numbers.
         cartons: unused.
-        height: of the hall, meters.
+        height: Height of the hall, meters.
     """
     radius = rng.uniform(0.1, 0.35)
     if rng.random() < 0.5:

@@ -218,7 +218,7 @@ def pack_triangles(part, vertices: np.ndarray, normals: np.ndarray, number: int,
         part: trimesh's mesh.
         vertices: (V, 3), in the unit frame.
         normals: (V, 3), in the unit frame, of any length.
-        number: of its material.
+        number: Index of its material.
         half: half the size of the mesh, meters.
     """
     packed = np.zeros((len(part.faces), TRIANGLE_COLUMNS))

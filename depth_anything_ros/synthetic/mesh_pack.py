@@ -51,7 +51,7 @@ class Mesh:
         name: unique in the pack.
         role: one of ROLES.
         size: width, depth and height, meters.
-        elevation: of its foot above the floor, meters.
+        elevation: Elevation of its foot above the floor, meters.
         top: height in meters of the surface that things may stand on, or None.
         nodes: first node of its hierarchy in the pack, and the one after the last.
         materials: its parts' materials, by the number in the triangles.

@@ -53,7 +53,7 @@ def fractal2(x: float, y: float, footprint: float, octaves: int, seed: int) -> f
         y: position.
         footprint: size of the pixel.
         octaves: most octaves.
-        seed: of the noise.
+        seed: Seed of the noise.
     """
     total, amplitude = 0.0, 1.0
     for octave in range(octaves):

@@ -151,8 +151,8 @@ def scatter(
         scene: the scene.
         palette: its materials.
         rng: random numbers.
-        width: of the rectangle along x, meters.
-        depth: of the rectangle along y, meters.
+        width: Width of the rectangle along x, meters.
+        depth: Depth of the rectangle along y, meters.
         count: number of things.
         size: their approximate size, meters.
     """

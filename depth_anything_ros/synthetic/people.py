@@ -53,7 +53,7 @@ def torso(scene: Scene, palette: Palette, rng: random.Random, height: float, ski
         scene: the scene.
         palette: its materials.
         rng: random numbers.
-        height: of the person, meters.
+        height: Height of the person, meters.
         skin: index of the skin's material.
     """
     shirt, broad = palette.fabric(), height * rng.uniform(0.105, 0.13)

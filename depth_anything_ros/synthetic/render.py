@@ -67,8 +67,8 @@ def render(
 
     Args:
         seed: any integer.
-        width: of the image in pixels.
-        height: of the image in pixels.
+        width: Width of the image in pixels.
+        height: Height of the image in pixels.
         kind: a layout of `KINDS`; None draws one by weight.
         photographs: (H, W, 3) uint8 RGB arrays that may appear on walls, screens and packets.
         pictures: the result of ``pictures.atlas(photographs)``, to compute it once for many scenes.

@@ -57,11 +57,11 @@ def pierced(scene, length, height, material, middle, width, foot, top) -> None:
 
     Args:
         scene: the scene.
-        length: of the wall along x, meters.
-        height: of the wall, meters.
+        length: Length of the wall along x, meters.
+        height: Height of the wall, meters.
         material: index of its material.
-        middle: of the opening along x, meters.
-        width: of the opening, meters.
+        middle: Middle of the opening along x, meters.
+        width: Width of the opening, meters.
         foot: lower edge of the opening, meters.
         top: upper edge of the opening, meters.
     """
@@ -100,7 +100,7 @@ def window(scene: Scene, palette: Palette, rng: random.Random, width: float, foo
         scene: the scene.
         palette: its materials.
         rng: random numbers.
-        width: of the opening, meters.
+        width: Width of the opening, meters.
         foot: lower edge, meters.
         top: upper edge, meters.
     """

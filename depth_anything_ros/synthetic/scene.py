@@ -112,7 +112,7 @@ class Scene:
         """Move and turn everything added in the block, relative to the frame around it.
 
         Args:
-            origin: of the new frame, meters.
+            origin: Origin of the new frame, meters.
             yaw: radians, as for `rotation`.
             pitch: radians, as for `rotation`.
             roll: radians, as for `rotation`.
@@ -184,7 +184,7 @@ class Scene:
         """Add a mesh that stands at the origin of the innermost frame, its front towards -y.
 
         Args:
-            mesh: of the scene's pack.
+            mesh: Mesh of the scene's pack.
             material: index of its first material; the others follow.
         """
         width, depth, height = (0.5 * side for side in mesh.size)

@@ -201,9 +201,9 @@ def trace(scene, lens, rotation, origin, width, height, seed, samples=2, rays=2)
         lens: (4,) float64: fx, fy, cx, cy in pixels, pixel centers at integer coordinates.
         rotation: (3, 3) float64, columns are the camera's axes in the world.
         origin: (3,) float64, meters.
-        width: of the image.
-        height: of the image.
-        seed: of the light's sampling.
+        width: Width of the image.
+        height: Height of the image.
+        seed: Seed of the light's sampling.
         samples: supersampling of color along edges, for each axis.
         rays: rays for each pixel that look for occluders of ambient light.
 

@@ -48,7 +48,7 @@ def test_sensor_corrects_meters_which_return_to_the_model_s_without_it(graph, me
     assert float(values["sigma"]) == METRIC_SIGMA
     client.spin_until(lambda: rig.sigmas, "the error")
     assert np.nanmedian(floats(rig.sigmas[-1]) / own) == pytest.approx(METRIC_SIGMA, rel=0.1)
-    refused = node._on_set_scale(Trigger.Request(), Trigger.Response())
+    refused = node.scale_services.set_scale(Trigger.Request(), Trigger.Response())
     assert (refused.success, "no scale has been measured: point_cloud: no message" in refused.message) == (False, True)
 
     measured = floats(client.wait_for(DEPTH, rig.shoot(cloud())))
@@ -69,9 +69,9 @@ def test_corrected_meters_are_kept_and_reset_by_the_services(graph, metric_model
     node, client = graph(metric_model, (DEPTH,), scale__source=["point_cloud"], scale__hold=0.5)
     rig = Rig(client, {"scale/points": PointCloud2})
     client.wait_for(DEPTH, rig.shoot(cloud()))
-    assert node._on_set_scale(Trigger.Request(), Trigger.Response()).success
+    assert node.scale_services.set_scale(Trigger.Request(), Trigger.Response()).success
     assert error(floats(client.wait_for(DEPTH, rig.shoot({}, step=100.0))), room()) < 0.02
-    assert node._on_reset_scale(Trigger.Request(), Trigger.Response()).success
+    assert node.scale_services.reset_scale(Trigger.Request(), Trigger.Response()).success
     assert error(floats(client.wait_for(DEPTH, rig.shoot({}))), BIAS * room()) < 0.01
 
 
@@ -88,6 +88,6 @@ def test_diagnostics_warn_while_no_sensor_corrects(graph, metric_model: Path, mo
 
 def test_metric_model_without_a_sensor_has_no_scale_to_keep(graph, metric_model: Path) -> None:
     node, client = graph(metric_model, (DEPTH,))
-    response = node._on_set_scale(Trigger.Request(), Trigger.Response())
+    response = node.scale_services.set_scale(Trigger.Request(), Trigger.Response())
     assert (response.success, "no scale to keep" in response.message) == (False, True)
     assert not client.count_subscribers("scale/points")

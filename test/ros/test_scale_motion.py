@@ -164,18 +164,18 @@ def test_set_scale_keeps_the_measured_scale_until_reset(graph, tmp_path: Path) -
     model = write_constant_model(tmp_path / "model.onnx", relative(depth))
     outputs = (DEPTH, "inverse_depth/image")
     node, client = graph(model, outputs, scale__source=["point_cloud"], scale__hold=0.2)
-    refused = node._on_set_scale(Trigger.Request(), Trigger.Response())
+    refused = node.scale_services.set_scale(Trigger.Request(), Trigger.Response())
     assert not refused.success
     assert "no scale has been measured" in refused.message
     rig = Rig(client, {"scale/points": PointCloud2}, camera_info())
     rig.depth(lambda: {"scale/points": cloud()})
-    fixed = node._on_set_scale(Trigger.Request(), Trigger.Response())
+    fixed = node.scale_services.set_scale(Trigger.Request(), Trigger.Response())
     assert fixed.success
     assert "until ~/reset_scale" in fixed.message
     late = rig.shoot({}, step=5.0)
     assert error(floats(client.wait_for(DEPTH, late)), depth) < 0.02
     client.spin_until(lambda: rig.values()["state"] == "fixed", "the fixed scale")
-    node._on_reset_scale(Trigger.Request(), Trigger.Response())
+    node.scale_services.reset_scale(Trigger.Request(), Trigger.Response())
     count = len(client.received[DEPTH])
     client.wait_for("inverse_depth/image", rig.shoot({}))
     assert len(client.received[DEPTH]) == count
@@ -185,12 +185,12 @@ def test_set_scale_keeps_the_measured_scale_until_reset(graph, tmp_path: Path) -
 def test_set_scale_without_sensors_names_the_parameters(graph, tmp_path: Path) -> None:
     model = write_constant_model(tmp_path / "model.onnx", relative(slope()))
     node, _ = graph(model, ())
-    response = node._on_set_scale(Trigger.Request(), Trigger.Response())
+    response = node.scale_services.set_scale(Trigger.Request(), Trigger.Response())
     assert not response.success
     assert "scale.a and scale.b" in response.message
     node.trigger_deactivate()
     node.trigger_cleanup()
-    assert "configure it" in node._on_set_scale(Trigger.Request(), Trigger.Response()).message
+    assert "configure it" in node.scale_services.set_scale(Trigger.Request(), Trigger.Response()).message
 
 
 def test_lost_scale_can_be_marked_instead_of_stopping_depth(graph, tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_fixed_scale_keeps_its_error_and_survives_what_a_measured_one_does_not(g
     node, client = graph(model, (DEPTH, "inverse_depth/image"), scale__source=["point_cloud"])
     rig = Rig(client, {"scale/points": PointCloud2}, camera_info())
     rig.depth(lambda: {"scale/points": cloud()})
-    node._on_set_scale(Trigger.Request(), Trigger.Response())
+    node.scale_services.set_scale(Trigger.Request(), Trigger.Response())
     node._forget_past()
     image = rig.shoot({}, step=-50.0)
     found = floats(client.wait_for(DEPTH, image))
@@ -239,8 +239,8 @@ def test_scale_that_was_reset_cannot_be_fixed(graph, tmp_path: Path) -> None:
     node, client = graph(model, (DEPTH,), scale__source=["point_cloud"])
     rig = Rig(client, {"scale/points": PointCloud2}, camera_info())
     rig.depth(lambda: {"scale/points": cloud()})
-    node._on_reset_scale(Trigger.Request(), Trigger.Response())
-    assert not node._on_set_scale(Trigger.Request(), Trigger.Response()).success
+    node.scale_services.reset_scale(Trigger.Request(), Trigger.Response())
+    assert not node.scale_services.set_scale(Trigger.Request(), Trigger.Response()).success
 
 
 def test_motion_measures_again_after_a_restart_of_a_recording(graph, tmp_path: Path) -> None:

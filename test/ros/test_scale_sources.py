@@ -236,7 +236,7 @@ def test_reset_scale_forgets_what_sensors_told(graph, tmp_path: Path) -> None:
     node, client = graph(model, (DEPTH, "inverse_depth/image"), scale__source=["point_cloud"])
     rig = Rig(client, {"scale/points": PointCloud2})
     rig.depth(lambda: {"scale/points": cloud_of(points_of_room(depth))})
-    node._on_reset_scale(Trigger.Request(), Trigger.Response())
+    node.scale_services.reset_scale(Trigger.Request(), Trigger.Response())
     client.wait_for("inverse_depth/image", rig.shoot({}))
     client.spin_until(lambda: rig.values()["state"] == "none", "no scale")
 

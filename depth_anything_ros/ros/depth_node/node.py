@@ -22,6 +22,7 @@ from depth_anything_ros.ros.depth_node.frame_scheduler import FrameScheduler
 from depth_anything_ros.ros.depth_node.frame_statistics import FrameStatistics
 from depth_anything_ros.ros.depth_node.model_loader import ModelLoader
 from depth_anything_ros.ros.depth_node.parameters import DepthParameters, refused
+from depth_anything_ros.ros.depth_node.scale_services import ScaleServices
 from depth_anything_ros.ros.depth_node.stream_watch import StreamWatch
 from depth_anything_ros.ros.depth_node.transitions import Transitions
 from depth_anything_ros.ros.depth_node.worker import DepthWorker
@@ -55,6 +56,7 @@ class DepthNode(LifecycleNode):
 
     Attributes:
         streams: the cameras, by name.
+        scale_services: the services `~/set_scale` and `~/reset_scale`.
 
     Raises:
         ValueError: a parameter is invalid. rclpy raises its own `ParameterException` for some.
@@ -101,8 +103,7 @@ class DepthNode(LifecycleNode):
         )
         self.create_service(SetBool, "~/enable", self._on_enable)
         self.create_service(Trigger, "~/reload_model", self._on_reload_model)
-        self.create_service(Trigger, "~/set_scale", self._on_set_scale)
-        self.create_service(Trigger, "~/reset_scale", self._on_reset_scale)
+        self.scale_services = ScaleServices(self, self.streams, self._declared)
         self._graph_watch = GraphWatch(self)
         self._watches = [StreamWatch(stream) for stream in self.streams.values()]
         call_periodically(self, self._graph_watch.check, *(watch.look for watch in self._watches))
@@ -284,23 +285,6 @@ class DepthNode(LifecycleNode):
             if self._state_machine.current_state[1] == "active":
                 self.trigger_deactivate()
             self.trigger_cleanup()
-
-    def _on_set_scale(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        """Keep the scale that sensors measure now as the fixed one, until `~/reset_scale`."""
-        results = {name: stream.fix_scale() for name, stream in self.streams.items()}
-        response.success = all(is_fixed for is_fixed, _ in results.values())
-        response.message = "; ".join(f"{name}: {text}" if name else text for name, (_, text) in results.items())
-        return response
-
-    def _on_reset_scale(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        """Go back to the scale given at start, or to the nominal one."""
-        for stream in self.streams.values():
-            stream.reset_scale()
-        # Both parameters at once: no frame may see half of a scale.
-        response.success = self.set_parameters_atomically(self._declared.scales_at_start()).successful
-        scales = [scale.text for stream in self.streams.values() if (scale := stream.scale) is not None]
-        response.message = "; ".join(scales) or "back to the scale given at start"
-        return response
 
     def _collect_diagnostics(self) -> list[DiagnosticStatus]:
         name = self.get_fully_qualified_name().lstrip("/")
