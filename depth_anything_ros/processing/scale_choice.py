@@ -126,7 +126,11 @@ def _metric(corrects: bool, record: ModelRecord) -> ScaleChoice:
 
 def _no_scale(record: ModelRecord, formula: str) -> str:
     published = "its colors are" if record.predicts_depth else "inverse depth and its colors are"
-    nominal = "" if record.nominal_scale is None else ", or scale.nominal to try it out with plausible meters"
+    nominal = (
+        ""
+        if record.nominal_scale is None
+        else ", or scale.nominal (launch files: scale:=nominal) to try it out with plausible meters"
+    )
     return (
         f"the model predicts relative depth and the scale is unknown: only {published} published. "
         f"For meters, set scale.source to a sensor, or {_parameters_of(record)} ({formula}), or choose a metric model"

@@ -107,6 +107,7 @@ class ScaleMeasurements:
         topics: the topic of each source, for errors.
 
     Attributes:
+        advice: why a source sends nothing, with the fix, by its name. The node keeps it up to date.
         problem: why the pose of the latest frame is unknown; "" if it is known.
     """
 
@@ -121,6 +122,7 @@ class ScaleMeasurements:
         topics: Mapping[str, str] | None = None,
     ) -> None:
         self.names, self.problem = names, ""
+        self.advice: Mapping[str, str] = {}
         self._transforms, self._parameters, self._odometry = frames, parameters, odometry
         self._has_imu, self._depth_info_topic, self._topics = has_imu, depth_info_topic, topics or {}
         self._arrived: set[str] = {"ground_plane", MOTION}  # these need no message
@@ -140,9 +142,22 @@ class ScaleMeasurements:
 
     @property
     def silence(self) -> str:
-        """Which source has sent nothing, in words; "" if all have."""
-        silent = next((name for name in self.names if name not in self._arrived), "")
-        return silent and f"{silent}: no message on {self._topics.get(silent, 'its topic')}"
+        """Which source has sent nothing and why, in words; "" if all have."""
+        silent = next(iter(self.silent), "")
+        if not silent:
+            return ""
+        fix = self.advice.get(silent, "")
+        return f"{silent}: no message on {self._topics.get(silent, 'its topic')}" + (f": {fix}" if fix else "")
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """The sources that have sent nothing."""
+        return tuple(name for name in self.names if name not in self._arrived)
+
+    @property
+    def lacks_depth_info(self) -> bool:
+        """Whether a depth image has come, and no camera_info for it."""
+        return "depth_image" in self._arrived and self._depth_info is None
 
     def connect(self, metric: MetricScale) -> None:
         """Give measurements to a metric scale."""
@@ -248,7 +263,8 @@ class ScaleMeasurements:
 
         def convert(transform: Transform, view: View) -> References:
             if self._depth_info is None:
-                raise SensorMessageError(f"no message on {self._depth_info_topic}")
+                fix = self.advice.get("depth_image", "")
+                raise SensorMessageError(f"no message on {self._depth_info_topic}" + (f": {fix}" if fix else ""))
             size = image.height, image.width
             found = self._depth_geometry.geometry(self._depth_info, size, size, rectified=True, rectify=False)
             return depth_references(image, found.camera, transform, view)

@@ -13,13 +13,16 @@ from depth_anything_ros.processing.scale_parameters import check_scale_sources
 from depth_anything_ros.ros.launch_arguments import Argument, check_topic, value_of
 from depth_anything_ros.system.package_share import PACKAGE
 
+NOMINAL = "nominal"
+"""Value of the argument ``scale`` for the model's nominal scale."""
 ODOMETRY = "scale/odometry"
 """Topic of the odometry."""
 SCALE = (
     Argument(
         "scale",
         "",
-        "sensors that tell the scale, or correct a metric model, separated by commas: " + ", ".join(SCALE_SOURCES),
+        "sensors that tell the scale, or correct a metric model, separated by commas: "
+        f"{', '.join(SCALE_SOURCES)}; or nominal: meters that are plausible but not measured, to try it out",
     ),
     Argument("camera_height", "", "for scale:=ground_plane: meters between the ground and the camera"),
     Argument("camera_pitch", "", "for scale:=ground_plane without an IMU: degrees by which the camera looks down"),
@@ -32,13 +35,13 @@ SENSORS = {
     "imu": ("ground_plane", "scale/imu", "Imu"),
     "odom": ("", ODOMETRY, "robot's Odometry, which carries the scale and is needed for motion"),
     "sensor_depth": ("depth_image", "scale/depth/image_rect", "other camera's depth image"),
-    "sensor_depth_info": ("depth_image", "scale/depth/camera_info", "other camera's camera_info"),
+    "sensor_depth_info": ("depth_image", "scale/depth/camera_info", "camera_info of sensor_depth; default: next to it"),
 }
 """Arguments for the topics of the sensors: the source that reads it ("" for any), and the topic that is remapped."""
 SENSOR_TOPICS = tuple(Argument(name, "", f"for scale: topic of the {text}") for name, (_, _, text) in SENSORS.items())
 
 
-def scale_parameters(context: LaunchContext, has_odometry: bool = False) -> dict[str, list[str] | float | str]:
+def scale_parameters(context: LaunchContext, has_odometry: bool = False) -> dict[str, list[str] | float | str | bool]:
     """Return the parameters of the arguments `SCALE`.
 
     Args:
@@ -48,9 +51,11 @@ def scale_parameters(context: LaunchContext, has_odometry: bool = False) -> dict
     Raises:
         ValueError: a source is unknown, a number is invalid, or there are two kinds of odometry.
     """
-    parameters: dict[str, list[str] | float | str] = {}
+    parameters: dict[str, list[str] | float | str | bool] = {}
     sources = [name.strip() for name in value_of(context, "scale").split(",") if name.strip()]
-    if sources:
+    if sources == [NOMINAL]:
+        parameters["scale.nominal"] = True
+    elif sources:
         try:
             check_scale_sources(sources)
         except ValueError as error:

@@ -225,7 +225,11 @@ class MetricScale:
             return taken, problem
         if not gaps:
             return [], NOTHING_ARRIVED
-        return [], f"the nearest measurement is {min(map(abs, gaps.values())):.2f} s away"
+        source, gap = min(gaps.items(), key=lambda item: abs(item[1]))
+        return [], (
+            f"{source}: the nearest measurement is {abs(gap):.2f} s {'older' if gap > 0 else 'newer'} than the image, "
+            f"more than {self._max_delay:g} s: the clocks differ, or the sensor is late"
+        )
 
     def _measure_field(
         self, size: tuple[int, int], state: ScaleState, used: list[tuple[References, ScaleFit]], time: float

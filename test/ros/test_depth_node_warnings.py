@@ -290,11 +290,38 @@ def test_images_without_stamps_warn_once(graph, quick):
     assert len([line for line in client.lines(WARN) if "have no timestamp" in line]) == 1
 
 
-def test_depth_subscriber_without_scale_is_reported(graph, tmp_path):
+@pytest.mark.parametrize("others", [(), ("depth/camera_info", "inverse_depth/image")])
+def test_depth_subscriber_without_scale_is_reported(graph, tmp_path, others):
+    """Also while another output, such as camera_info for the page, keeps the camera open."""
     model = write_constant_model(tmp_path / "unscaled.onnx", np.full((4, 6), 2.0))
-    node, client = graph(model, ())
+    node, client = graph(model, others)
     client.listen(DEPTH)
-    Reports(node, client).wait_for("camera", lambda status, _: "set scale.a and scale.b" in status.message)
+    with running(lambda: client.publish_image(small())):
+        Reports(node, client).wait_for(
+            "camera",
+            lambda status, _: status.level == DiagnosticStatus.WARN and "scale:=nominal to try" in status.message,
+        )
+
+
+def test_reason_for_no_depth_comes_before_overload(graph, tmp_path):
+    """Advice to compute faster leads astray while no frame has a scale."""
+    model = write_constant_model(tmp_path / "slow.onnx", np.full((4, 6), 2.0), slowness=3)
+    node, client = graph(model, (DEPTH,), scale__source=["point_cloud"])
+    client.publish_info(camera_info(6, 4))
+
+    def camera() -> None:
+        for _ in range(10):
+            client.publish_image(small())
+
+    with running(camera):
+        Reports(node, client).wait_for(
+            "camera",
+            lambda status, _: (
+                0 <= status.message.find("point_cloud: no message on") < status.message.find("overload: ")
+            ),
+        )
+        line = client.wait_for_line(WARN, ". no scale: point_cloud: no message on")
+    assert "newer came, " in line
 
 
 def test_cloud_larger_than_shared_memory_warns_with_stride(graph, quick, tmp_path, repository, monkeypatch):

@@ -74,6 +74,15 @@ def test_odometry_arguments_become_parameters(arguments: dict[str, str], paramet
     assert scale_parameters(context, "odom" in arguments) == {"scale.source": ["motion"]} | parameters
 
 
+def test_scale_nominal_sets_the_parameter() -> None:
+    context = LaunchContext()
+    context.launch_configurations.update(EMPTY | {"scale": "nominal"})
+    assert scale_parameters(context) == {"scale.nominal": True}
+    context.launch_configurations["scale"] = "nominal,laser_scan"
+    with pytest.raises(ValueError, match="'nominal' is no source"):
+        scale_parameters(context)
+
+
 def test_odometry_is_a_topic_or_a_frame() -> None:
     context = LaunchContext()
     context.launch_configurations.update(EMPTY | {"odom_frame": "odom"})

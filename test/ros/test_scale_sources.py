@@ -130,7 +130,7 @@ def test_node_without_measurement_publishes_no_depth_and_says_why(graph, tmp_pat
     assert client.received[DEPTH] == []
     assert rig.values() == {"state": "none"}
     topic = client.resolve_topic_name("scale/points")
-    assert rig.scales[-1].status[0].message == f"point_cloud: no message on {topic}"
+    assert rig.scales[-1].status[0].message.startswith(f"point_cloud: no message on {topic}")
     bad = cloud_of(points_of_room(room()))
     bad.fields = bad.fields[:2]
     client.wait_for("inverse_depth/image", rig.shoot({"scale/points": bad}))
@@ -316,7 +316,47 @@ def test_source_that_is_silent_is_named_while_another_is_used(graph, tmp_path: P
     assert error(rig.depth(lambda: {"scale/points": cloud_of(points_of_room(depth))}), depth) < 0.02
     assert rig.values()["state"] == "measured"
     topic = client.resolve_topic_name("scale/scan")
-    assert rig.scales[-1].status[0].message == f"laser_scan: no message on {topic}"
+    assert rig.scales[-1].status[0].message.startswith(f"laser_scan: no message on {topic}")
+
+
+def test_misnamed_sensor_topic_is_answered_with_the_published_one(graph, tmp_path: Path) -> None:
+    """As for the image: the page, diagnostics and the topic scale say what to remap."""
+    model = write_constant_model(tmp_path / "model.onnx", relative(room()))
+    _, client = graph(model, (DEPTH,), ("scale/scan:={namespace}/scann",), scale__source=["laser_scan"])
+    published = client.create_publisher(LaserScan, "laser/scan", 5)
+    rig = Rig(client, {})
+    advice = f"remap scale/scan to the sensor's topic (LaserScan is published on {published.topic_name}"
+
+    def advised() -> bool:
+        rig.shoot({})
+        return bool(rig.scales) and advice in rig.scales[-1].status[0].message
+
+    client.spin_until(advised, "the advice")
+
+
+def test_camera_info_of_depth_camera_is_found_next_to_its_image(graph, tmp_path: Path) -> None:
+    depth = room()
+    model = write_constant_model(tmp_path / "model.onnx", relative(depth))
+    image, beside = "depth_camera/image_rect_raw", "depth_camera/camera_info"
+    remap = (f"scale/depth/image_rect:={{namespace}}/{image}",)
+    _, client = graph(model, (DEPTH,), remap, scale__source=["depth_image"])
+    rig = Rig(client, {image: Image, beside: CameraInfo})
+    found = rig.depth(lambda: {beside: info(), image: depth_message(depth, "16UC1")})
+    assert error(found, depth) < 0.02
+
+
+def test_missing_camera_info_of_depth_camera_names_the_fix(graph, tmp_path: Path) -> None:
+    depth = room()
+    model = write_constant_model(tmp_path / "model.onnx", relative(depth))
+    _, client = graph(model, (DEPTH,), scale__source=["depth_image"])
+    rig = Rig(client, {"scale/depth/image_rect": Image})
+
+    def advised() -> bool:
+        rig.shoot({"scale/depth/image_rect": depth_message(depth, "32FC1")})
+        words = rig.scales[-1].status[0].message if rig.scales else ""
+        return "scale/depth/camera_info: remap scale/depth/camera_info to the sensor's topic (CameraInfo is" in words
+
+    client.spin_until(advised, "the advice")
 
 
 def test_empty_cloud_is_told_from_a_damaged_one(graph, tmp_path: Path) -> None:

@@ -49,7 +49,10 @@ def test_old_measurement_is_not_used() -> None:
     scaled.add("points", 9.0, convert(observe(depth, 100, 1), 9.0))
     result = scaled.update(output, CAMERA, 10.0)
     assert result.scale is None
-    assert result.problem == "the nearest measurement is 1.00 s away"
+    assert result.problem == (
+        "points: the nearest measurement is 1.00 s older than the image, more than 0.1 s: the clocks differ, or the "
+        "sensor is late"
+    )
     assert metric_scale().update(output, CAMERA, 10.0).problem == "no measurement has arrived"
 
 

@@ -110,11 +110,11 @@ class CameraStream:
 
     @property
     def lacks_scale(self) -> bool:
-        """Whether all requested outputs need meters, and there is no scale."""
+        """Whether a requested output needs meters, and there is no scale."""
         scale = self.scale
         if scale is None or scale.gives_depth:
             return False
-        return bool(self._outputs.requested(gives_depth=True)) and not self._outputs.requested(gives_depth=False)
+        return self._outputs.requested(gives_depth=True).names > self._outputs.requested(gives_depth=False).names
 
     def read_overrides(self) -> None:
         """Read the ``qos_overrides`` of all topics. Raises `ValueError` for invalid ones."""
@@ -195,6 +195,7 @@ class CameraStream:
         """Adapt to what the camera publishes now. Called periodically in the executor's thread."""
         self.input.adapt()
         self.geometry.refresh()
+        self._scale_sources.advise()
 
     def _choose_settings(self) -> None:
         if self._estimator is None:

@@ -35,6 +35,10 @@ _CONSEQUENCES = {
     "metric": "depth is in the model's own meters, because no sensor corrects them",
 }
 """What follows for depth if sensors give no scale, by the state of the scale."""
+_UNKNOWN_SCALE = (
+    "no depth, because the model is relative and the scale is unknown: start with scale:=SENSOR (docs/metric.md), or "
+    "with scale:=nominal to try it out; without a launch file set scale.source or scale.nominal"
+)
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
 log = logging.getLogger(__name__)
@@ -132,18 +136,22 @@ class StreamReport:
         new = {cause: count - before.dropped.get(cause, 0) for cause, count in counts.dropped.items()}
         replaced = new.pop("newer came", 0)
         bad = {cause: count for cause, count in new.items() if count > 0}
-        share = replaced / received if received else 0.0
-        limit = self._stream.parameters.overload_share
-        if share > limit:
-            return WARN, (
+        problems = [_dropped(bad, counts.details)] if bad else self._problems(received, published, problem, corrects)
+        if self._stream.lacks_scale and not rest:
+            problems.append(_UNKNOWN_SCALE)
+        share, limit = replaced / received if received else 0.0, self._stream.parameters.overload_share
+        if share > limit:  # last, because another problem may be why no image goes out
+            problems.append(
                 f"overload: {rates['input rate (Hz)']:.1f} Hz in, {rates['output rate (Hz)']:.1f} Hz out, "
                 f"{100 * share:.0f} % of the images replaced by newer ones (more than {100 * limit:.0f} %); take a "
                 "smaller input, a faster backend or precision, or set max_rate"
             )
-        if bad:
-            detail = counts.details[max(bad, key=bad.__getitem__)]
-            text = "dropped: " + ", ".join(f"{count} {cause}" for cause, count in sorted(bad.items()))
-            return WARN, f"{text} ({detail})" if detail else text
+        if problems:
+            return WARN, "; ".join(problems)
+        return (OK, rest or "running") if rest or received else self._silence()
+
+    def _problems(self, received: int, published: int, problem: str | None, corrects: bool) -> list[str]:
+        """Return what is wrong, if images arrived since the previous status and none was dropped."""
         problems: list[str] = []
         if problem is not None and published:
             problems.append(f"no cloud: {problem}" + (f"; {UNCORRECTED}" if corrects else ""))
@@ -155,13 +163,7 @@ class StreamReport:
             problems.append(f"the images {NO_STAMP}")
         if received:
             problems += self._stream.geometry.doubts
-        if problems:
-            return WARN, "; ".join(problems)
-        if rest or received:
-            return OK, rest or "running"
-        if self._stream.lacks_scale:
-            return WARN, "idle: depth has subscribers, but the scale is unknown: set scale.a and scale.b"
-        return self._silence()
+        return problems
 
     def _silence(self) -> tuple[bytes, str]:
         """Return level and text if no image has arrived since the previous status."""
@@ -170,6 +172,13 @@ class StreamReport:
         if seconds is None or seconds < SILENCE:
             return OK, "idle: no subscribers" if seconds is None else "idle: waiting for images"
         return WARN, silence_text(images, seconds)
+
+
+def _dropped(causes: Mapping[str, int], details: Mapping[str, str]) -> str:
+    """Return the numbers of dropped images by cause, with the fix for the most frequent one."""
+    detail = details[max(causes, key=causes.__getitem__)]
+    text = "dropped: " + ", ".join(f"{count} {cause}" for cause, count in sorted(causes.items()))
+    return f"{text} ({detail})" if detail else text
 
 
 def _fixed_scale(choice: ScaleChoice, settings: FrameSettings | None) -> dict[str, str]:

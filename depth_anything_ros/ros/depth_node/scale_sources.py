@@ -14,6 +14,8 @@ from depth_anything_ros.processing.parameters import StreamParameters
 from depth_anything_ros.processing.scale_measurements import ScaleMeasurements
 from depth_anything_ros.processing.scale_parameters import ScaleMeasuring
 from depth_anything_ros.ros.io.odometry import Odometry, TfOdometry, TopicOdometry
+from depth_anything_ros.ros.io.topic_advice import published_topics, why_silent
+from depth_anything_ros.ros.io.topic_names import info_topic
 from depth_anything_ros.ros.io.transforms import SensorTransforms
 
 DEPTH, DEPTH_INFO, IMU = "scale/depth/image_rect", "scale/depth/camera_info", "scale/imu"
@@ -59,9 +61,36 @@ class ScaleSources:
             parameters,
             odometry,
             lambda: bool(node.count_publishers(node.resolve_topic_name(prefix + IMU))),
-            node.resolve_topic_name(prefix + DEPTH_INFO),
+            self._topic(DEPTH_INFO),
             {name: node.resolve_topic_name(prefix + topics[0][0]) for name, topics in TOPICS.items()},
         )
+
+    def _topic(self, name: str) -> str:
+        """Return the resolved name of one of `TOPICS`."""
+        resolved = self._node.resolve_topic_name(self._prefix + (DEPTH if name == DEPTH_INFO else name))
+        return info_topic(self._node, self._prefix + name, resolved) if name == DEPTH_INFO else resolved
+
+    def advise(self) -> None:
+        """Find out why sources have sent nothing. Called periodically in the executor's thread."""
+        silent = [(name, *TOPICS[name][0]) for name in self.measurements.silent if name in TOPICS]
+        if self.measurements.lacks_depth_info:
+            silent.append(("depth_image", DEPTH_INFO, CameraInfo))
+        if not self._subscriptions or not silent:
+            self.measurements.advice = {}
+            return
+        node, topics = self._node, published_topics(self._node)
+        self.measurements.advice = {
+            name: why_silent(
+                self._prefix + inner,
+                self._topic(inner),
+                f"sensor_msgs/msg/{kind.__name__}",
+                qos_profile_sensor_data,
+                node.get_publishers_info_by_topic(self._topic(inner)),
+                topics,
+                "sensor",
+            )
+            for name, inner, kind in silent
+        }
 
     def set_open(self, is_open: bool) -> None:
         """Subscribe while depth is requested; unsubscribe otherwise."""
@@ -93,7 +122,7 @@ class ScaleSources:
         for name in self.measurements.names:
             for topic, kind in TOPICS.get(name, ()):
                 subscription = self._node.create_subscription(
-                    kind, self._prefix + topic, handlers[kind], qos_profile_sensor_data
+                    kind, self._topic(topic), handlers[kind], qos_profile_sensor_data
                 )
                 self._subscriptions.append(subscription)
 

@@ -14,6 +14,9 @@ WINDOW = 5.0
 MIN_IMAGES = 3
 """Minimum number of images to judge, without those above max_rate. Fewer images wait for the next ones."""
 
+REPLACED = "newer came"
+"""The cause of a frame that a newer one replaced."""
+
 
 class StreamWatch:
     """Checks one camera's counts every `WINDOW` seconds, or every `MIN_IMAGES` images at low rates.
@@ -73,7 +76,8 @@ class StreamWatch:
         lost = {cause: count for cause, count in lost.items() if count}
         if not lost or self._goes_through(counts):
             return None, ""
-        cause = max(lost, key=lost.__getitem__)
+        # A frame that a newer one replaced explains nothing if the newer one is lost too.
+        cause = max(lost, key=lambda name: (name != REPLACED, lost[name]))
         causes = ", ".join(f"{count} {name}" for name, count in sorted(lost.items()))
         received, seconds = counts.received - before.received, time.monotonic() - self._images_since
         text = (

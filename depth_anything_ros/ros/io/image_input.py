@@ -25,6 +25,7 @@ from depth_anything_ros.ros.io.adaptive_subscription import AdaptiveSubscription
 from depth_anything_ros.ros.io.image_decoding import BadImageError, check_image
 from depth_anything_ros.ros.io.intra_process import LocalImages
 from depth_anything_ros.ros.io.topic_advice import published_topics, why_silent
+from depth_anything_ros.ros.io.topic_names import info_topic, remapped
 from depth_anything_ros.ros.process.middleware import other_users
 
 # The default while there is no publisher: best effort and volatile match every publisher.
@@ -147,14 +148,14 @@ class ImageInput:
         image = self._node.resolve_topic_name(f"{self._prefix}image")
         if self._transport == "raw":
             return image
-        return self._remapped(f"{self._prefix}image/compressed") or f"{image}/compressed"
+        return remapped(self._node, f"{self._prefix}image/compressed") or f"{image}/compressed"
 
     @property
     def info_topic(self) -> str:
         """The resolved name of camera_info: its remapping, else next to the image topic, as in image_transport."""
         image = self.image_topic
         image = image.removesuffix("/compressed") if self._transport == "compressed" else image
-        return self._remapped(f"{self._prefix}camera_info") or image.rpartition("/")[0] + "/camera_info"
+        return info_topic(self._node, f"{self._prefix}camera_info", image)
 
     def read_overrides(self) -> None:
         """Read the ``qos_overrides`` of the topics. Raise `ValueError` for an invalid one."""
@@ -196,11 +197,6 @@ class ImageInput:
             AdaptiveSubscription(node, CameraInfo, self.info_topic, self._on_info, group, INFO_QOS, both),
             AdaptiveSubscription(node, kind, self.image_topic, self._on_image, group, IMAGE_QOS, one),
         ]
-
-    def _remapped(self, name: str) -> str | None:
-        """Return the remapped name; None if it is not remapped."""
-        resolved = self._node.resolve_topic_name(name)
-        return None if resolved == self._node.resolve_topic_name(name, only_expand=True) else resolved
 
     def _on_info(self, message: CameraInfo) -> None:
         self.infos.put(message)

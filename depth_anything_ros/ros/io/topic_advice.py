@@ -71,6 +71,7 @@ def why_silent(
     asked: QoSProfile,
     publishers: Sequence[TopicEndpointInfo],
     topics: Mapping[str, set[str]],
+    sender: str = "camera",
 ) -> str:
     """Return why no message arrives on a topic, with the fix, in one line.
 
@@ -81,14 +82,17 @@ def why_silent(
         asked: quality of service of the subscription.
         publishers: publishers of the topic, of any type.
         topics: published topics and their types, from `published_topics`.
+        sender: what should publish the topic.
     """
     matching = [publisher for publisher in publishers if publisher.topic_type == type_name]
     if matching:
-        return _mismatch(matching, asked) or "the camera sends nothing, or its messages get lost (docs/middleware.md)"
+        return (
+            _mismatch(matching, asked) or f"the {sender} sends nothing, or its messages get lost (docs/middleware.md)"
+        )
     other_types = {publisher.topic_type for publisher in publishers}
     if other_types:
         problem = f"it is published as {_short(min(other_types))}, not as {_short(type_name)}"
-        fix = _switch(argument, topic, type_name, other_types) or _remap(argument, type_name, topic, topics)
+        fix = _switch(argument, topic, type_name, other_types) or _remap(argument, type_name, topic, topics, sender)
         return f"{problem}: {fix}"
     base, suffix = topic.removesuffix("/compressed"), "/compressed"
     if type_name == IMAGE and COMPRESSED in topics.get(topic + suffix, ()):
@@ -97,7 +101,7 @@ def why_silent(
         return f"only {base} is published: set image_transport:=raw"
     if type_name == COMPRESSED and base != topic and COMPRESSED in topics.get(base, ()):
         return f"{base} itself is the compressed image: set {_compressed_at(argument, base)}"
-    return _remap(argument, type_name, topic, topics)
+    return _remap(argument, type_name, topic, topics, sender)
 
 
 def _compressed_at(argument: str, topic: str) -> str:
@@ -115,11 +119,11 @@ def _switch(argument: str, topic: str, type_name: str, other_types: set[str]) ->
     return ""
 
 
-def _remap(argument: str, type_name: str, topic: str, topics: Mapping[str, set[str]]) -> str:
-    advice = f"remap {argument} to the camera's topic"
+def _remap(argument: str, type_name: str, topic: str, topics: Mapping[str, set[str]], sender: str) -> str:
+    advice = f"remap {argument} to the {sender}'s topic"
     names = [name for name, types in topics.items() if type_name in types]
     if not names:
-        return f"{advice}; no topic has the type {_short(type_name)}: is the camera running, with this ROS_DOMAIN_ID?"
+        return f"{advice}; no topic has the type {_short(type_name)}: is the {sender} running, with this ROS_DOMAIN_ID?"
     near = difflib.get_close_matches(topic, names, n=MAX_LISTED, cutoff=0.0)
     more = f" and {len(names) - len(near)} more" if len(names) > len(near) else ""
     return f"{advice} ({_short(type_name)} is published on {', '.join(near)}{more})"
