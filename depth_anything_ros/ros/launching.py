@@ -167,10 +167,10 @@ def fast_dds() -> list[SetEnvironmentVariable]:
 
 
 class _InvalidArguments(Event):
-    """An argument is invalid."""
+    """An argument is invalid, or a package is missing."""
 
 
-def _raise_as_event(error: Exception) -> list[Action]:
+def raise_as_event(error: Exception) -> list[Action]:
     """Return actions that raise the error in an event handler.
 
     If the error were raised while launch reads an outer launch file, launch would forget the processes that it has
@@ -201,6 +201,6 @@ def description(arguments: Sequence[Argument], nodes: Callable[[LaunchContext], 
             check(context, arguments)
             return nodes(context)
         except (ValueError, OSError, RuntimeError) as error:
-            return _raise_as_event(error)
+            return raise_as_event(error)
 
     return LaunchDescription([*(entry.declare() for entry in arguments), *fast_dds(), OpaqueFunction(function=checked)])

@@ -8,10 +8,13 @@ from typing import Any
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
+from launch.condition import Condition
 from launch.launch_description_sources import AnyLaunchDescriptionSource
 from launch_ros.actions import Node
 
+from depth_anything_ros.ros.apt_packages import missing_packages
 from depth_anything_ros.ros.launch_arguments import full_name, value_of
+from depth_anything_ros.ros.launching import raise_as_event
 from depth_anything_ros.system.package_share import share_directory
 
 NAMESPACE = "depth_anything"
@@ -71,19 +74,31 @@ def consumer(
 
 
 def description(
-    values: Mapping[str, str], nodes: Callable[[LaunchContext], list[Action]] | None = None
+    values: Mapping[str, str],
+    nodes: Callable[[LaunchContext], list[Action]] | None = None,
+    packages: Sequence[str] = (),
 ) -> LaunchDescription:
     """Return the description: depth.launch.py with these defaults, and the nodes beside it.
+
+    If one of their packages is missing, the launch ends before anything starts, and says how to install it.
 
     Args:
         values: from `defaults`.
         nodes: returns the actions that start the other nodes; None for none.
+        packages: the packages of these nodes.
     """
+
+    def complain(_: LaunchContext) -> list[Action]:
+        return raise_as_event(RuntimeError(missing_packages(packages)))
+
+    is_complete = Condition(predicate=lambda _: not missing_packages(packages))
+    is_incomplete = Condition(predicate=lambda _: bool(missing_packages(packages)))
     depth = AnyLaunchDescriptionSource(str(share_directory() / "launch" / "depth.launch.py"))
     return LaunchDescription(
         [
             *(DeclareLaunchArgument(name, default_value=value) for name, value in values.items()),
-            IncludeLaunchDescription(depth),
-            *([OpaqueFunction(function=nodes)] if nodes else []),
+            OpaqueFunction(function=complain, condition=is_incomplete),
+            IncludeLaunchDescription(depth, condition=is_complete),
+            *([OpaqueFunction(function=nodes, condition=is_complete)] if nodes else []),
         ]
     )

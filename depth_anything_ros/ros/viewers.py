@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 from launch import LaunchContext
@@ -13,6 +12,7 @@ from launch_ros.substitutions import ExecutableInPackage
 from rclpy.expand_topic_name import expand_topic_name
 
 from depth_anything_ros.ros import launching
+from depth_anything_ros.ros.apt_packages import apt_command
 from depth_anything_ros.ros.launch_arguments import SHARED_PARAMETERS, full_name, given, is_true, value_of
 from depth_anything_ros.ros.rviz_file import write_rviz_file
 from depth_anything_ros.system.extras import require
@@ -57,10 +57,8 @@ def _rviz(context: LaunchContext, images: Mapping[str, str]) -> list[Action]:
         return []
     publisher, rviz = ("tf2_ros", "static_transform_publisher"), ("rviz2", "rviz2")
     if missing := [package for package, executable in (rviz, publisher) if not _has(context, package, executable)]:
-        distribution = os.environ.get("ROS_DISTRO") or "$ROS_DISTRO"
-        packages = " ".join(f"ros-{distribution}-{package.replace('_', '-')}" for package in missing)
         raise RuntimeError(
-            f"rviz:=true needs {' and '.join(missing)}, which are not installed: run sudo apt install {packages}, or "
+            f"rviz:=true needs {' and '.join(missing)}, which are not installed: run {apt_command(missing)}, or "
             "omit rviz:=true"
         )
     turn = ["--qx", "0.5", "--qy", "-0.5", "--qz", "0.5", "--qw", "0.5"]  # x forward, z up (REP 103)

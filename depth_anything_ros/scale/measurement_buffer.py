@@ -34,7 +34,7 @@ class MeasurementBuffer:
     """
 
     def __init__(self, max_delay: float) -> None:
-        self._max_delay = max_delay
+        self.max_delay = max_delay
         self._lock = threading.Lock()
         self._waiting: dict[str, deque[tuple[float, Convert]]] = {}
 
@@ -70,7 +70,7 @@ class MeasurementBuffer:
                     continue
                 best = min(waiting, key=lambda item: abs(item[0] - time))
                 gaps[source] = time - best[0]
-                if abs(time - best[0]) <= self._max_delay:
+                if abs(time - best[0]) <= self.max_delay:
                     taken.append((source, best[1]))
                     later = [item for item in waiting if item[0] > best[0]]
                     waiting.clear()

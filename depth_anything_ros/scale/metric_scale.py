@@ -228,7 +228,7 @@ class MetricScale:
         source, gap = min(gaps.items(), key=lambda item: abs(item[1]))
         return [], (
             f"{source}: the nearest measurement is {abs(gap):.2f} s {'older' if gap > 0 else 'newer'} than the image, "
-            f"more than {self._max_delay:g} s: the clocks differ, or the sensor is late"
+            f"more than {self._measurements.max_delay:g} s: the clocks differ, or the sensor is late"
         )
 
     def _measure_field(

@@ -22,4 +22,4 @@ def nodes(context: LaunchContext) -> list[Action]:
 
 def generate_launch_description() -> LaunchDescription:
     """Return the description that `ros2 launch` runs."""
-    return description(DEFAULTS, nodes)
+    return description(DEFAULTS, nodes, ("octomap_server",))

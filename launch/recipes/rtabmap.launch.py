@@ -30,4 +30,4 @@ def nodes(context: LaunchContext) -> list[Action]:
 
 def generate_launch_description() -> LaunchDescription:
     """Return the description that `ros2 launch` runs."""
-    return description(DEFAULTS, nodes)
+    return description(DEFAULTS, nodes, ("rtabmap_sync", "rtabmap_slam"))

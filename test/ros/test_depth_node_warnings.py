@@ -303,6 +303,12 @@ def test_depth_subscriber_without_scale_is_reported(graph, tmp_path, others):
         )
 
 
+def test_simulated_time_without_clock_is_reported(graph, quick):
+    _, client = graph(quick, (DEPTH,), use_sim_time=True)
+    line = client.wait_for_line(WARN, "use_sim_time is true, but nothing publishes /clock")
+    assert "use_sim_time:=false" in line
+
+
 def test_reason_for_no_depth_comes_before_overload(graph, tmp_path):
     """Advice to compute faster leads astray while no frame has a scale."""
     model = write_constant_model(tmp_path / "slow.onnx", np.full((4, 6), 2.0), slowness=3)

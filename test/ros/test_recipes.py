@@ -176,6 +176,17 @@ def test_recipes_include_depth_launch_file() -> None:
         assert len(included) == 1
 
 
+def test_missing_consumer_names_command_and_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A depth node that starts and is killed hides the reason among its own lines."""
+    monkeypatch.setenv("ROS_DISTRO", "jazzy")
+    (path,) = [path for path in LAUNCH_FILES if path.name.startswith("rtabmap.")]
+    output, _ = (process := start(name=path)).communicate()
+    assert process.returncode == 1
+    command = "run sudo apt install ros-jazzy-rtabmap-sync ros-jazzy-rtabmap-slam"
+    assert f"rtabmap_sync and rtabmap_slam are not installed: {command}" in output
+    assert "process started" not in output
+
+
 def test_index_and_pages_name_every_file_and_package() -> None:
     index = (PAGES / "README.md").read_text()
     pages = {path.name: path.read_text() for path in PAGES.glob("*.md")}

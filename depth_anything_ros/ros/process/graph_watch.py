@@ -48,7 +48,7 @@ class GraphWatch:
 
     def check(self) -> None:
         """Examine the graph. Call it periodically."""
-        problems = (*self._same_name(), *self._rivals(), *self._incompatible())
+        problems = (*self._same_name(), *self._rivals(), *self._incompatible(), *self._no_clock())
         for text in problems:
             if text not in self.problems:
                 self._node.get_logger().warning(text)
@@ -86,3 +86,11 @@ class GraphWatch:
 
     def _incompatible(self) -> list[str]:
         return [line for publisher in self._node.publishers for line in incompatible_subscribers(self._node, publisher)]
+
+    def _no_clock(self) -> list[str]:
+        if not self._node.get_parameter("use_sim_time").value or self._node.count_publishers("/clock"):
+            return []
+        return [
+            "use_sim_time is true, but nothing publishes /clock, so the node's time stands still: start the simulator, "
+            "play the bag with --clock, or set use_sim_time:=false"
+        ]
