@@ -9,7 +9,7 @@ from typing import Any, Union
 
 from depth_anything_ros.api.estimator import Estimator
 from depth_anything_ros.api.segmentation_model import open_segmentation
-from depth_anything_ros.data.rgbd_declaration import Declaration
+from depth_anything_ros.data.rgbd_declaration import Declaration, located
 from depth_anything_ros.evaluation.bag_recording import BagTruth
 from depth_anything_ros.evaluation.obstacles import ObstacleOptions
 from depth_anything_ros.evaluation.options import EvaluationOptions
@@ -99,13 +99,18 @@ def evaluate(
         raise ValueError("data must be one folder with sets, without truth, or bags")
     else:
         (root,) = given_data
-        chosen_sets = find_sets(root, [sets] if isinstance(sets, str) else sets, Declaration(**own), chosen)
+        files = {name: located(os.fspath(value)) for name, value in own.items() if _is_file_option(name, value)}
+        chosen_sets = find_sets(root, [sets] if isinstance(sets, str) else sets, Declaration(**own | files), chosen)
     given = [models] if isinstance(models, (AnyEstimator, str, os.PathLike)) else models
     backends = {"backend": backend, "precision": precision, "threads": threads}
     opened = open_segmentation(given) if chosen.task == "segmentation" else open_models(given, **backends)
     if picture_folder is not None:
         picture_folder.mkdir(parents=True, exist_ok=True)
     return evaluate_models(opened, root, chosen_sets, options)
+
+
+def _is_file_option(name: str, value: Any) -> bool:
+    return name in ("pairs", "camera") and isinstance(value, (str, os.PathLike))
 
 
 def open_models(models: Iterable[ModelLike], **options: Any) -> dict[str, AnyEstimator]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands.arguments import reads
 from depth_anything_ros.data.frame import DataError
-from depth_anything_ros.data.rgbd_declaration import MATCHES, Declaration, Numbers, camera_of, scale_of
+from depth_anything_ros.data.rgbd_declaration import MATCHES, Declaration, Numbers, camera_of, located, scale_of
 
 Value = TypeVar("Value")
 
@@ -23,7 +22,12 @@ def add_rgbd_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--match", choices=MATCHES, help="what an image and its depth share (default: the one with the most pairs)"
     )
-    group.add_argument("--pairs", type=_file, metavar="FILE", help="text file with an image and its depth per line")
+    group.add_argument(
+        "--pairs",
+        type=_file,
+        metavar="FILE",
+        help="text file with an image and its depth per line, or only the names of images, such as a split file",
+    )
     group.add_argument(
         "--depth-scale",
         type=_parsed(scale_of),
@@ -66,10 +70,9 @@ def _parsed(parse: Callable[[str], Value]) -> Callable[[str], Value]:
 @reads
 def _camera(text: str) -> Numbers | str:
     camera = _parsed(camera_of)(text)
-    return _file(camera) if isinstance(camera, str) else camera
+    return located(camera) if isinstance(camera, str) else camera
 
 
 @reads
 def _file(text: str) -> str:
-    """Return the absolute path of an existing file; otherwise the path is relative to the folder of the images."""
-    return str(Path(text).absolute()) if Path(text).is_file() else text
+    return located(text)

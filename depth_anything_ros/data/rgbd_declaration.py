@@ -26,7 +26,7 @@ class Declaration:
         images: a folder, a glob such as ``rgb/*.png``, or a pattern with fields such as ``{scene}/rgb/{frame}.png``.
         depths: the same for depth; both must have fields, or neither.
         match: "name", "number" or "time".
-        pairs: a text file with an image and its depth per line.
+        pairs: a text file with an image and its depth, or only the name of an image, per line.
         depth_scale: meters per stored unit.
         camera: fx, fy, cx, cy in pixels, optionally with width and height of their image, or a file.
         depth_key: see `StoredDepth`.
@@ -64,6 +64,11 @@ class Declaration:
         elif "match" in given:
             given["pairs"] = None
         return replace(other, **given)
+
+
+def located(path: str) -> str:
+    """Return the absolute path of an existing file; otherwise the path is relative to the folder of the images."""
+    return str(Path(path).absolute()) if Path(path).is_file() else path
 
 
 def read_declaration(root: Path) -> tuple[Path, Declaration]:

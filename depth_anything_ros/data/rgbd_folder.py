@@ -153,11 +153,13 @@ class RgbdFolder:
                 medians.append((float(np.nanmedian(meters)), kinds[str(stored.dtype)]))
         if errors and len(errors) == len(images):
             raise errors[0]
+        middle = sorted(medians)[len(medians) // 2] if medians else None
         lines = []
         if self.layout.is_guessed or self.declared.depth_scale is None or self.declared.camera is None:
-            units = [f"depth is {kind}, {self._unit_note(unit)}" for kind, unit in kinds.items()]
-            lines.append("; ".join([self.layout.description, *units, self._intrinsics_note(images[0])]))
-        if medians and (doubt := units_doubt(*sorted(medians)[len(medians) // 2])):
+            notes = [f"depth is {kind}, {self._unit_note(unit)}" for kind, unit in kinds.items()]
+            notes += [f"median depth {middle[0]:.3g} m"] if middle else []
+            lines.append("; ".join([self.layout.description, *notes, self._intrinsics_note(images[0])]))
+        if middle and (doubt := units_doubt(*middle)):
             lines.append(doubt)
         return lines
 

@@ -12,7 +12,7 @@ from depth_anything_ros.data.frame import PICTURE_ENDINGS, DataError
 from depth_anything_ros.data.path_pattern import PathPattern, folder_identity
 from depth_anything_ros.data.rgbd_declaration import FILE, Declaration
 from depth_anything_ros.data.rgbd_kinds import DEPTH_ENDINGS, ENDINGS, Kind, ending_of, file_of, kind_of
-from depth_anything_ros.data.rgbd_lists import LISTS, STAMPED, listed_pairs, stamped_pairs
+from depth_anything_ros.data.rgbd_lists import LISTS, STAMPED, listed_names, listed_pairs, select_images, stamped_pairs
 from depth_anything_ros.data.rgbd_matching import File, Pair, match
 
 
@@ -47,14 +47,31 @@ def find_layout(root: Path, declared: Declaration, fields: Mapping[str, str]) ->
         DataError: nothing is found, or the layout is ambiguous; the message gives the fix.
     """
     if declared.pairs is not None:
+        if not (root / declared.pairs).is_file():
+            raise DataError(f"pairs: there is no file {declared.pairs}, neither here nor in {root}")
+        if names := listed_names(root, declared.pairs):
+            return _selected(_found(root, None), names, root / declared.pairs)
         depth_of, refused = listed_pairs(root, declared.pairs, ENDINGS)
         return Layout(depth_of, refused, f"pairs of {declared.pairs}", False, _is_tum(declared.pairs))
     if declared.images is not None:
         return _paired(root, *_declared(root, declared, fields), declared.match, is_guessed=False)
     if fields:
         raise DataError(f"fields need images and depths as patterns, such as {{split}}/rgb/{{frame}}.png, in {FILE}")
+    return _found(root, declared.match)
+
+
+def _found(root: Path, how: str | None) -> Layout:
     files = list(_files_below(root))
-    return _by_lists(root, files) or _by_names(root, files, declared.match)
+    return _by_lists(root, files) or _by_names(root, files, how)
+
+
+def _selected(layout: Layout, names: Sequence[str], file: Path) -> Layout:
+    """Return the part of a layout that a list names. Raises `DataError` if there is none."""
+    chosen, rejected = select_images(names, layout.depth_of, file.name)
+    if not chosen:
+        raise DataError(f"{file} names no image: {rejected[0]}; the folder has {layout.description}")
+    depth_of = {image: layout.depth_of[image] for image in chosen}
+    return replace(layout, depth_of=depth_of, unpaired=rejected, description=f"{layout.description}, as {file} lists")
 
 
 def _files_below(root: Path) -> Iterator[str]:

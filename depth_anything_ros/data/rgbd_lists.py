@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from depth_anything_ros.data.frame import DataError, read_bytes
@@ -66,8 +66,46 @@ def listed_pairs(root: Path, file: str, endings: Collection[str]) -> tuple[dict[
         else:
             depth_of.setdefault(image, depth)
     if not depth_of:
-        raise DataError(f"{root / file} lists no image with its depth" + (f": {rejected[0]}" if rejected else ""))
+        raise DataError(
+            f"{root / file} lists no image with its depth; each line needs both, or the name of an image"
+            + (f": {rejected[0]}" if rejected else "")
+        )
     return depth_of, rejected
+
+
+def listed_names(root: Path, file: str) -> list[str]:
+    """Return the names of a list that has one word in every line, such as a split file; [] for any other list.
+
+    Raises `DataError` if the file cannot be read.
+    """
+    rows = read_rows(root / file)
+    if any(len(words) != 1 for words in rows):
+        return []
+    return [os.path.normpath(word.replace("\\", "/")).lstrip("/") for (word,) in rows]
+
+
+def select_images(names: Collection[str], images: Iterable[str], file: str) -> tuple[list[str], list[str]]:
+    """Return the images that a list names, and the reasons why other names are no image.
+
+    Args:
+        names: paths of images or the last parts of these, with or without the ending: ``kitchen/0001`` is
+            ``rgb/kitchen/0001.png``.
+        images: the images of the folder.
+        file: the list, for the reasons.
+    """
+    fitting: dict[str, list[str]] = {name: [] for name in names}
+    for image in images:
+        for whole in (image, image.rpartition(".")[0]):
+            parts = whole.split("/")
+            for first in range(len(parts)):
+                if (name := "/".join(parts[first:])) in fitting:
+                    fitting[name].append(image)
+    chosen = [found[0] for found in fitting.values() if len(found) == 1]
+    rejected = [f"{name}, listed in {file}, is no image with depth" for name, found in fitting.items() if not found]
+    for name, found in fitting.items():
+        if len(found) > 1:
+            rejected.append(f"{name}, listed in {file}, is {' and '.join(found[:2])}: list it with its folder")
+    return list(dict.fromkeys(chosen)), rejected
 
 
 def stamped_pairs(root: Path, folder: str) -> tuple[dict[str, str], list[str]]:

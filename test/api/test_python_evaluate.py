@@ -58,6 +58,16 @@ def test_evaluate_scores_equal_command_scores(data, green, tmp_path, capsys):
     assert ours["models"] == theirs["models"]
 
 
+def test_split_file_is_found_here_or_in_the_data(data, green, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for place in (tmp_path, data):
+        (place / "val.txt").write_text("2\n0\n")
+        assert evaluate(green, data, "rgbd", pairs="val.txt", baselines=False).results[0].frames == 2
+        (place / "val.txt").unlink()
+    with pytest.raises(ValueError, match=r"pairs: there is no file val\.txt, neither here nor in .*data"):
+        evaluate(green, data, "rgbd", pairs="val.txt")
+
+
 def test_evaluate_reports_skipped_samples_and_scores_rest(data, green, caplog):
     (data / "depth" / "1.png").write_bytes((data / "depth" / "1.png").read_bytes()[:100])
     evaluation = evaluate(green, data, ["rgbd"], baselines=False)

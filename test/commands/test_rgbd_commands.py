@@ -62,7 +62,7 @@ def test_check_of_rgbd_reports_and_draws(tmp_path, own, capsys, caplog):
     (said,) = caplog.messages
     assert said == (
         f"{own}: images such as color/0.png, depth such as depth/0.png, matched by name; depth is uint16, 0.001 m per "
-        "unit (or give --depth-scale); intrinsics of camera.json"
+        "unit (or give --depth-scale); median depth 3.26 m; intrinsics of camera.json"
     )
     assert cv2.imread(str(sheet)).shape[1] == 4 * 2 * 240
     assert json.loads(result.read_text())["left_out"] == []
@@ -87,7 +87,7 @@ def test_check_options_describe_rgbd_folder(tmp_path, own, capsys, caplog):
         (["--camera", "1,2,3"], "is '1,2,3', must be fx, fy, cx and cy in pixels, or the name of a file"),
         (["--camera", "gone.json"], f"cannot read {own / 'gone.json'}"),
         (["--images", "color"], "images needs depths, and the reverse: give both, or neither"),
-        (["--pairs", "gone.txt"], f"cannot read {own / 'gone.txt'}"),
+        (["--pairs", "gone.txt"], f"pairs: there is no file gone.txt, neither here nor in {own}"),
     ):
         assert main(["data", "check", "rgbd", str(own), *words]) == 1
         assert message in error_in(capsys.readouterr().err)

@@ -220,7 +220,7 @@ def test_declared_formats_read_depth(tmp_path, images, depths):
         ("images: rgb", "images needs depths, and the reverse"),
         ("images: rgb\ndepths: nowhere", "there is no folder .*nowhere"),
         ("images: 'rgb/*.bmp'\ndepths: depth", r"contains no picture or array at rgb/\*\.bmp"),
-        ("pairs: gone.txt", r"cannot read .*gone\.txt"),
+        ("pairs: gone.txt", "pairs: there is no file gone.txt"),
         ("folder: nowhere", "there is no folder .*nowhere"),
         ("- 1", "must contain names and values"),
         ("a: [", r"cannot read .*rgbd\.yaml"),
@@ -280,6 +280,44 @@ def test_pair_list_can_be_named(tmp_path):
     assert rgbd(pairs="train.csv").unpaired(tmp_path) == []
     put(tmp_path / "train.txt", "nothing here\n")
     with pytest.raises(DataError, match=r"train\.txt lists no image with its depth"):
+        declared.names(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        "1\n2\n",
+        "1.jpg\n2.jpg\n",
+        "hall/1\n2\n",
+        "hall/1.jpg\nhall/2.jpg\n",
+        "/rgb/hall/1.jpg\n./rgb/hall/2.jpg\n",
+        "# train\nrgb\\hall\\2.jpg\nhall/1\n1\n",
+    ],
+)
+def test_split_file_of_names_selects_images(tmp_path, listed, caplog):
+    for name in "123":
+        put_frame(tmp_path, f"rgb/hall/{name}.jpg", f"depth/hall/{name}.png")
+    put(tmp_path / "splits" / "train.txt", listed)
+    declared = rgbd(pairs="splits/train.txt")
+    assert depth_of(tmp_path, declared) == {f"rgb/hall/{n}.jpg": Path(f"depth/hall/{n}.png") for n in "12"}
+    assert declared.unpaired(tmp_path) == []
+    assert f"matched by name, as {tmp_path / 'splits' / 'train.txt'} lists" in caplog.text
+
+
+def test_names_of_split_file_without_one_image_are_left_out(tmp_path):
+    for folder in ("hall", "kitchen"):
+        put_frame(tmp_path, f"rgb/{folder}/1.jpg", f"depth/{folder}/1.png")
+    put(tmp_path / "val.txt", "hall/1\nhall/2\n1\n")
+    declared = rgbd(pairs="val.txt")
+    assert list(declared.names(tmp_path)) == ["rgb/hall/1.jpg"]
+    absent, ambiguous = declared.unpaired(tmp_path)
+    assert absent == "hall/2, listed in val.txt, is no image with depth"
+    assert ambiguous == "1, listed in val.txt, is rgb/hall/1.jpg and rgb/kitchen/1.jpg: list it with its folder"
+    put(tmp_path / "val.txt", "hall/3\n")
+    with pytest.raises(DataError, match=r"val\.txt names no image: hall/3, .*; the folder has images such as rgb/hall"):
+        declared.names(tmp_path)
+    put(tmp_path / "val.txt", "\n# nothing\n")
+    with pytest.raises(DataError, match=r"val\.txt lists no image with its depth; each line needs both, or the name"):
         declared.names(tmp_path)
 
 
