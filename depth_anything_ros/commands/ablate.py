@@ -95,7 +95,9 @@ def _check(variants: Sequence[Variant], base: Path, changes: Mapping[str, Any]) 
     from depth_anything_ros.training.configuration import StageConfiguration
 
     for variant in variants:
-        if StageConfiguration.read(base, {**changes, **variant.changes}).stage == "segment":
+        configuration = StageConfiguration.read(base, {**changes, **variant.changes})
+        configuration.check_sources()
+        if configuration.stage == "segment":
             raise CommandError(f"{base}: ablations compare depth, but the stage segment has none; give another base")
 
 

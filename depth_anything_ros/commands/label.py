@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.own_share import choose_gpu, local_rank_of, own_task
-from depth_anything_ros.data.manifest import MANIFEST
+from depth_anything_ros.data.manifest import MANIFEST, check_manifest
 from depth_anything_ros.runtime.cuda.gpu_advice import unused_by_torch
 from depth_anything_ros.system.atomic_file import atomic_write, describe_error
 from depth_anything_ros.system.extras import require
@@ -100,6 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError("--limit-shards must be at least 0")
     with_ray = arguments.ray or arguments.ray_address is not None
     require("torch", "webdataset", "pydantic", *(["ray"] if with_ray else []))
+    check_manifest(arguments.shards)  # before the seconds in which PyTorch is imported
     task = own_task(os.environ)
     if with_ray and task.count > 1:
         raise CommandError(f"--ray divides the work itself: start it once, without {task.launcher}")

@@ -80,6 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
     folder = arguments.json and arguments.json.absolute().parent
     if folder and not (folder.is_dir() and os.access(folder, os.W_OK)):
         raise CommandError(f"--json {arguments.json}: cannot write into {folder}; give another file")
+    _check_configuration(arguments)
     result = train(arguments)
     if result is None:
         return STOPPED
@@ -89,6 +90,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         atomic_write(arguments.json, json.dumps(result, indent=2).encode())
     return int(result["left_out"] + result["evaluation_left_out"] > 0)
+
+
+def _check_configuration(arguments: argparse.Namespace) -> None:
+    """Check the YAML file and its folders before the seconds in which PyTorch is imported. Raise `ValueError`."""
+    from depth_anything_ros.training.configuration import StageConfiguration
+
+    StageConfiguration.read(arguments.configuration, parse_changes(arguments.set)).check_sources()
 
 
 def print_result(result: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -74,6 +75,12 @@ def as_manifest(described: Mapping[str, Any], entries: Sequence[Mapping[str, Any
         "refused": sum(len(entry["refused"]) for entry in entries),
         "shards": list(entries),
     }
+
+
+def check_manifest(folder: Path, made_by: str = "data pack") -> None:
+    """Check that a folder has a manifest, without reading a large one. Arguments and errors are `read_manifest`'s."""
+    if not os.path.exists(folder / MANIFEST):  # also for errors of the disk, which it reports
+        read_manifest(folder, made_by)
 
 
 def read_manifest(folder: Path, made_by: str = "data pack") -> dict[str, Any]:

@@ -38,12 +38,12 @@ class Ablation(StrictModel):
 
     Attributes:
         title: heading of the table.
-        source: the paper and table with the paper's numbers.
+        source: the paper and table with the paper's numbers, if variants have any.
         base: the base configuration's file, relative to the ablation's file.
     """
 
     title: str
-    source: str
+    source: str = ""
     base: Path
     variants: tuple[Variant, ...] = Field(min_length=1)
 
@@ -110,8 +110,9 @@ def table(ablation: Ablation, rows: Sequence[Row]) -> str:
     """
     columns = list(dict.fromkeys(name for row in rows for name in row))
     papers = list(dict.fromkeys(name for variant in ablation.variants for name in variant.paper))
+    paper = f"; the last columns are the paper's AbsRel ({ablation.source})" if papers else ""
     lines = [
-        f"{ablation.title}. AbsRel ↓ / δ1 ↑ here; the last columns are the paper's AbsRel ({ablation.source}).",
+        f"{ablation.title}. AbsRel ↓ / δ1 ↑{' here' if papers else ''}{paper}.",
         "",
         "| | "
         + " | ".join([*(_HEADINGS.get(name, name) for name in columns), *(f"paper: {name}" for name in papers)])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Literal
 
 import yaml
 from pydantic import ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from depth_anything_ros.training.earlier_names import RENAMED
 from depth_anything_ros.training.settings import (
@@ -22,6 +24,8 @@ from depth_anything_ros.training.settings import (
     TeacherSettings,
 )
 from depth_anything_ros.zoo.record import name_from
+
+_SHOULD = "Input should be"
 
 
 class ConfigurationError(ValueError):
@@ -118,6 +122,12 @@ class StageConfiguration(StrictModel):
         except ConfigurationError as error:
             raise ConfigurationError(f"{path}: {error}") from error
 
+    def check_sources(self) -> None:
+        """Check that all sources exist, without opening them. Raise `DataError`, naming the first that does not."""
+        for kind in ("labeled", "unlabeled", "validation", "evaluation"):
+            for source in getattr(self.data, kind):
+                source.check_exists()
+
     @property
     def scored_size(self) -> tuple[int, int]:
         """(height, width) whose area a validation image has in the network, with its own aspect ratio."""
@@ -160,7 +170,8 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(Path(path).read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigurationError(f"cannot read {path}: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+        raise ConfigurationError(f"cannot read {path}: {reason}") from error
     if not isinstance(values, dict):
         raise ConfigurationError(f"{path} must contain names and values, as 'name: value'")
     return values
@@ -194,12 +205,22 @@ def known_names(kind: type[StrictModel]) -> list[str]:
     return [name for section in kind.__subclasses__() for name in section.model_fields]
 
 
+def _text_of(problem: ErrorDetails) -> str:
+    if problem["type"] == "missing":
+        return "must be given"
+    text = problem["msg"].removeprefix("Value error, ")
+    if not text.startswith(_SHOULD):
+        return text
+    expected = text.removeprefix(_SHOULD).partition(", unable to parse")[0]
+    return f"is {shorten(repr(problem['input']), 60)}, must be{expected}"
+
+
 def in_words(error: ValidationError) -> str:
     """Return pydantic's errors as text, one setting after the other."""
     problems = []
     for problem in error.errors(include_url=False):
         name = ".".join(str(part) for part in problem["loc"])
-        text = problem["msg"].removeprefix("Value error, ")
+        text = _text_of(problem)
         if problem["type"] == "extra_forbidden":
             last = str(problem["loc"][-1])
             near = get_close_matches(last, known_names(StrictModel), n=1)

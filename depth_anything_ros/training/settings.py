@@ -7,6 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
+from depth_anything_ros.data.frame import DataError
+from depth_anything_ros.data.manifest import check_manifest
 from depth_anything_ros.zoo.encoders import PATCH_SIZE, encoder_taps
 
 
@@ -46,6 +48,14 @@ class SourceSettings(StrictModel):
         if self.limit and self.set is None:
             raise ValueError("limit needs a set: shards are always read completely")
         return self
+
+    def check_exists(self) -> None:
+        """Check that the folders exist, without reading them. Raise `DataError`, naming the one that does not."""
+        if self.root is not None and not self.root.exists():
+            raise DataError(f"{self.root} does not exist; set the source's root to the dataset's folder")
+        for folder, made_by in ((self.shards, "data pack"), (self.labels, "label")):
+            if folder is not None:
+                check_manifest(folder, made_by)
 
 
 class NetworkSettings(StrictModel):

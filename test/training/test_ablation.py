@@ -47,14 +47,14 @@ def test_ablation_is_read_with_its_base(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"title": None}, "title: Field required"),
+        ({"title": None}, "title: must be given"),
         ({"variants": []}, "variants: Tuple should have at least 1 item"),
         ({"variant": []}, "variant: unknown setting"),
         ({"variants": [{"name": "a", "change": {}}]}, r"variants\.0\.change: unknown setting"),
-        ({"variants": [{"changes": {}}]}, r"variants\.0\.name: Field required"),
+        ({"variants": [{"changes": {}}]}, r"variants\.0\.name: must be given"),
         (
             {"variants": [{"name": "a", "paper": {"KITTI": "good"}}]},
-            r"variants\.0\.paper\.KITTI: Input should be a valid",
+            r"variants\.0\.paper\.KITTI: is .+, must be a valid",
         ),
         ({"variants": [{"name": "a"}, {"name": "a"}]}, "variants 'a' and 'a' both need the folder a: rename one"),
         ({"variants": [{"name": "+ a b"}, {"name": "a/b"}]}, "variants '\\+ a b' and 'a/b' both need the folder a_b"),
@@ -69,6 +69,14 @@ def test_invalid_ablation_is_named(tmp_path, changes, message):
 def test_missing_ablation_file_is_named(tmp_path):
     with pytest.raises(ConfigurationError, match=r"cannot read .*ablation\.yaml"):
         read_ablation(tmp_path / "ablation.yaml")
+
+
+def test_ablation_of_ones_own_needs_no_paper(tmp_path):
+    ablation = read_ablation(written(tmp_path / "ablation.yaml", source=None, variants=[{"name": "a"}, {"name": "b"}]))
+    text = table(ablation, [{"held-out": (0.2, 0.7)}, {"held-out": (0.1, 0.8)}])
+    assert "paper" not in text
+    assert text.startswith("Components. AbsRel ↓ / δ1 ↑.\n")
+    assert "| b | 0.100 / 0.800 |" in text
 
 
 def scored(aligned: bool, baseline: bool, abs_rel: float, delta1: float) -> dict:

@@ -140,10 +140,10 @@ def test_shipped_segmentation_stages_load(repository, name):
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"segmentation": {"classes": 1}}, "segmentation.classes: Input should be greater than or equal to 2"),
-        ({"segmentation": {"classes": 256}}, "segmentation.classes: Input should be less than or equal to 255"),
+        ({"segmentation": {"classes": 1}}, "segmentation.classes: is .+, must be greater than or equal to 2"),
+        ({"segmentation": {"classes": 256}}, "segmentation.classes: is .+, must be less than or equal to 255"),
         ({"segmentation": {"classes": 4, "scales": []}}, "segmentation.scales"),
-        ({"segmentation": {"classes": 4, "scales": [0]}}, "segmentation.scales.0: Input should be greater than 0"),
+        ({"segmentation": {"classes": 4, "scales": [0]}}, "segmentation.scales.0: is .+, must be greater than 0"),
         ({"segmentation": None}, "segmentation must be given for the stage segment"),
         ({"network__start": None, "network__start_decoder": True}, "start_decoder needs start"),
         ({"data__labeled": [{"shards": "x", "fields": {"split": "val"}}]}, "fields need a set: "),

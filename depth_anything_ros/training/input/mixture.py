@@ -36,10 +36,9 @@ def open_source(settings: SourceSettings, names: Path | None = None) -> Source:
     Raises:
         DataError: the source does not exist or is empty.
     """
+    settings.check_exists()
     if settings.shards is not None:
         return ShardSource(settings.shards, settings.labels)
-    if not settings.root.exists():
-        raise DataError(f"{settings.root} does not exist; set the source's root to the dataset's folder")
     return SetSource(find_set(settings.set).select(settings.fields), settings.root, settings.limit, names)
 
 
