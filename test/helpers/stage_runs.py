@@ -21,7 +21,7 @@ COMMAND = (sys.executable, "-m", "depth_anything_ros")
 
 
 def configuration(scenes: dict[str, str], stage: str, **changes) -> dict:
-    """A stage that takes seconds. ``changes`` by dotted names, with two underscores for a dot."""
+    """A stage of few small images. ``changes`` by dotted names, with two underscores for a dot."""
     values = {
         "stage": stage,
         "name": stage,
@@ -30,9 +30,9 @@ def configuration(scenes: dict[str, str], stage: str, **changes) -> dict:
         "data": {
             "labeled": [{"shards": scenes["labeled"]}],
             "validation": [{"shards": scenes["validation"]}],
-            "validation_images": 12,
-            "labeled_batch_size": 8,
-            "sizes": [[70, 84]],
+            "validation_images": 4,
+            "labeled_batch_size": 2,
+            "sizes": [[28, 42]],
             "smallest_crop": 0.7,
             "workers": 0,
         },
@@ -40,8 +40,7 @@ def configuration(scenes: dict[str, str], stage: str, **changes) -> dict:
         "run": {"precision": "32-true", "log_every": 1, "save_every": 2, "validate_every": 1000},
     }
     if stage in ("student", "distil"):
-        values["data"] |= {"unlabeled": [{"shards": scenes["unlabeled"]}], "unlabeled_batch_size": 8}
-        values["data"] |= {"labeled_batch_size": 4}
+        values["data"] |= {"unlabeled": [{"shards": scenes["unlabeled"]}], "unlabeled_batch_size": 4}
         values["teacher"] = {"model": "tiny"}
     if stage == "distil":
         del values["data"]["labeled"], values["data"]["labeled_batch_size"]
@@ -50,6 +49,17 @@ def configuration(scenes: dict[str, str], stage: str, **changes) -> dict:
     for name, value in changes.items():
         section, _, setting = name.partition("__")
         values[section] = {**values[section], setting: value} if setting else value
+    return values
+
+
+def learning_configuration(scenes: dict[str, str], stage: str, **changes) -> dict:
+    """A stage like `configuration`, with as many and as large images as it takes to learn."""
+    values = configuration(scenes, stage, **changes)
+    values["data"] |= {"sizes": [[70, 84]], "validation_images": 12}
+    if "labeled" in values["data"]:
+        values["data"]["labeled_batch_size"] = 4 if "unlabeled" in values["data"] else 8
+    if "unlabeled" in values["data"]:
+        values["data"]["unlabeled_batch_size"] = 8
     return values
 
 

@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the `train` extra")
 pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
 
-from stage_runs import configuration, entries, train  # noqa: E402
+from stage_runs import configuration, entries, learning_configuration, train  # noqa: E402
 
 from depth_anything_ros.model.checkpoints import load_checkpoint, save_checkpoint  # noqa: E402
 from depth_anything_ros.model.depth_anything import DepthAnything  # noqa: E402
@@ -83,7 +83,7 @@ def test_gated_encoder_is_rejected_with_reason():
 
 
 def test_compressed_network_improves_and_trains_further(scenes, larger, tmp_path):
-    values = configuration(scenes, "compress", optimizer__steps=24, optimizer__encoder_lr=1e-3)
+    values = learning_configuration(scenes, "compress", optimizer__steps=24, optimizer__encoder_lr=1e-3)
     values["network"]["start"] = larger
     values["losses"] = {"tolerance": 1.0, "scale": 0.2}
     values["run"] |= {"save_every": 24, "validate_every": 24}

@@ -22,18 +22,18 @@ SCRIPT = Path(__file__).resolve().parents[1] / "helpers" / "two_processes.py"
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory) -> Callable[[str], list[dict]]:
-    """The results of two processes for one of the script's functions; those of one strategy start together."""
+    """The results of two processes for one of the script's functions; all run in the same processes."""
 
     @cache
-    def run(strategy: str) -> list[dict]:
-        folder = tmp_path_factory.mktemp(strategy)
+    def run() -> list[dict]:
+        folder = tmp_path_factory.mktemp("seen")
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-        line = [*torchrun, str(SCRIPT), strategy, str(folder)]
+        line = [*torchrun, str(SCRIPT), str(folder)]
         result = subprocess.run(line, env=environment(), capture_output=True, text=True, timeout=limit(300))
         assert result.returncode == 0, result.stderr
         return [json.loads((folder / f"seen_{rank}.json").read_text()) for rank in range(2)]
 
-    return lambda act, strategy="ddp": [seen[act] for seen in run(strategy)]
+    return lambda act: [seen[act] for seen in run()]
 
 
 def test_processes_wait_for_file_of_first(seen):
@@ -50,7 +50,7 @@ def test_processes_with_different_steps_refuse_to_resume(seen):
 
 
 def test_validation_of_average_keeps_sharded_network(seen):
-    for one in seen("validate_the_average", "fsdp"):
+    for one in seen("validate_the_average"):
         assert one["average"] > 0.01
         assert one["changed"] == 0.0
 

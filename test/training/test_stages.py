@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the `train` extra")
 pytest.importorskip("lightning_fabric", reason="training needs the `train` extra")
 
-from stage_runs import configuration, entries, total_loss, train, written  # noqa: E402
+from stage_runs import configuration, entries, learning_configuration, total_loss, train, written  # noqa: E402
 
 from depth_anything_ros.cli import main  # noqa: E402
 from depth_anything_ros.data.shard_source import ShardSource  # noqa: E402
@@ -65,7 +65,7 @@ def test_hybrid_is_trained_from_tiny(scenes, tmp_path):
     ],
 )
 def test_stage_learns_and_writes_checkpoint(scenes, forgetful, tmp_path, stage, changes):
-    values = configuration(scenes, stage, optimizer__steps=24, optimizer__decoder_lr=1e-3, **changes)
+    values = learning_configuration(scenes, stage, optimizer__steps=24, optimizer__decoder_lr=1e-3, **changes)
     values["network"] |= {"start": forgetful, "start_decoder": True}
     values["run"] |= {"save_every": 24, "validate_every": 8}
     if stage == "distil":  # from a network that is not ours to look into: ONNX with its record
@@ -86,7 +86,7 @@ def test_stage_learns_and_writes_checkpoint(scenes, forgetful, tmp_path, stage, 
 
 
 def test_metric_fine_tuning_learns_meters(scenes, tmp_path):
-    values = configuration(scenes, "metric", optimizer__steps=50, optimizer__decoder_lr=1e-3)
+    values = learning_configuration(scenes, "metric", optimizer__steps=50, optimizer__decoder_lr=1e-3)
     values["network"]["max_depth"] = 20.0
     values["run"] |= {"save_every": 50, "validate_every": 5}
     folder = train(tmp_path, values)
@@ -122,7 +122,7 @@ def test_run_record_names_sources_and_versions(scenes, tmp_path):
 @pytest.mark.gpu
 @pytest.mark.parametrize("changes", [{}, {"run__activation_checkpointing": True}, {"run__compile": True}])
 def test_gpu_training_in_bfloat16_matches_cpu_in_float32(scenes, tmp_path, changes):
-    values = configuration(scenes, "student", optimizer__steps=4, losses={"gradient": 0.5})
+    values = learning_configuration(scenes, "student", optimizer__steps=4, losses={"gradient": 0.5})
     values["optimizer"] |= {"encoder_lr": 1e-6, "decoder_lr": 1e-5}
     one = train(tmp_path, values)
     for name, value in changes.items():
