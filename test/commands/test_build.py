@@ -66,7 +66,7 @@ def test_build_calibrates_with_own_images(tmp_path, capsys):
     pytest.importorskip("nncf", reason="what quantizes for OpenVINO: the extra `openvino-int8`")
     pytest.importorskip("openvino", reason="the extra `openvino`")
     (tmp_path / "torn.png").write_bytes(b"PNG")
-    arguments = ["build", "tiny", "--backend", "openvino", "--precision", "int8", "--images"]
+    arguments = ["build", "tiny", "--backend", "openvino", "--precision", "int8", "--image", "140x182", "--images"]
     assert main([*arguments, str(tmp_path / "torn.png")]) == 1
     assert "torn.png" in capsys.readouterr().err
     black = np.zeros((140, 182, 3), np.uint8)

@@ -174,15 +174,16 @@ def faults(tree: ast.Module, file: str, release: Release, classes: dict[str, Cla
     """
     found = []
     names: dict[str, str] = {}  # of the source, to paths of the release
+    nodes = list(ast.walk(tree))
     guarded = {
         inner: statement
-        for statement in ast.walk(tree)
+        for statement in nodes
         if isinstance(statement, ast.Try) and any(_heeds_import_error(one) for one in statement.handlers)
         for inner in ast.walk(statement)
         if isinstance(inner, ast.ImportFrom)
     }
     satisfied: dict[ast.Try, bool] = {}
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "rclpy":
             for alias in node.names:
                 path = release.resolve(node.module, alias.name)
@@ -197,7 +198,7 @@ def faults(tree: ast.Module, file: str, release: Release, classes: dict[str, Cla
         if falls_back and not holds:  # else a handler does without
             found.append(f"{file}:{statement.lineno}: none of the guarded imports")
     own = set().union(*(one.attributes for one in classes.values())) if classes else set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Call):
             found += [f"{file}:{node.lineno}: {what}" for what in _call_faults(node, names, release, own)]
         elif isinstance(node, ast.Attribute):

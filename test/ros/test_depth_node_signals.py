@@ -229,7 +229,7 @@ def test_signal_while_idle_ends_process(start, tmp_path, number):
 
 @pytest.mark.parametrize("numbers", [[signal.SIGINT], [signal.SIGTERM, signal.SIGINT, signal.SIGTERM]])
 def test_signal_during_slow_frame_ends_process(start, tmp_path, numbers):
-    slow = write_constant_model(tmp_path / "slow.onnx", np.full((4, 6), 2.0), slowness=60, nominal_scale=(1.0, 0.0))
+    slow = write_constant_model(tmp_path / "slow.onnx", np.full((4, 6), 2.0), slowness=20, nominal_scale=(1.0, 0.0))
     node, client = start(
         "busy", f"model:={slow}", "threads:=1", "backend:=onnxruntime", listens_to=("inverse_depth/image",)
     )

@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 import pytest
-from rclpy_usage import Release, classes_of, faults, parse, read
+from rclpy_usage import Class, Release, classes_of, faults, parse, read
 
 RELEASES = ("humble", "jazzy", "rolling")
 
@@ -19,11 +19,19 @@ def releases(shared: Path) -> dict[str, Release]:
     return read(folder, RELEASES)
 
 
-@pytest.mark.parametrize("name", RELEASES)
-def test_sources_use_only_names_of_every_release(releases: dict[str, Release], repository: Path, name: str) -> None:
+@pytest.fixture(scope="module")
+def sources(repository: Path) -> tuple[dict[Path, ast.Module], dict[str, Class]]:
+    """The parsed sources, and all their classes."""
     folders = ("depth_anything_ros", "launch", "scripts", "benchmarks")
     trees = parse(path for folder in folders for path in sorted((repository / folder).rglob("*.py")))
-    classes = classes_of(trees.values())
+    return trees, classes_of(trees.values())
+
+
+@pytest.mark.parametrize("name", RELEASES)
+def test_sources_use_only_names_of_every_release(
+    releases: dict[str, Release], sources: tuple[dict[Path, ast.Module], dict[str, Class]], repository: Path, name: str
+) -> None:
+    trees, classes = sources
     found = [
         fault
         for path, tree in trees.items()

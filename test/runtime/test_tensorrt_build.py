@@ -80,9 +80,13 @@ class Parsed:
 
 
 class TestBundled:
-    @pytest.mark.parametrize("precision", PRECISIONS)
-    @pytest.mark.parametrize("path", BUNDLED, ids=lambda path: path.stem)
+    @pytest.mark.parametrize(
+        ("path", "precision"),
+        [*((path, "fp16") for path in BUNDLED), (SMALLEST, "fp32"), (SMALLEST, "mixed")],
+        ids=lambda value: value if isinstance(value, str) else value.stem,
+    )
     def test_tensorrt_builds_bundled_graphs(self, path, precision):
+        """In every size, and in every precision: the same network."""
         plan = build(path, precision)
         weights = path.parent / "tiny.safetensors"  # in half precision
         assert len(plan) > (2 if precision == "fp32" else 1) * weights.stat().st_size
