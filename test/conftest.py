@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import gc
 import os
 import shutil
 import signal
@@ -65,6 +66,16 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
+gc.disable()  # until all tests are collected: what is imported stays
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """Collect garbage again, but not among the modules and tests: every search of them would take half a second."""
+    gc.enable()
+    gc.freeze()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip the tests marked ``gpu`` if there is no GPU."""
     marked = [item for item in items if item.get_closest_marker("gpu")]
@@ -114,30 +125,50 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def _caches_of_built_engines(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """By backend, a cache with its 8-bit engine of the bundled model at 140 x 182; each is built once."""
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Make a folder of this name once for all processes of tests: one fills it while the others wait."""
+    from depth_anything_ros.system.file_lock import locked
 
-    @functools.cache
-    def build(backend: str) -> Path:
+    own = tmp_path_factory.getbasetemp()
+    root = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def make(name: str, fill: Callable[[Path], object]) -> Path:
+        folder = root / name
+        with locked(folder):
+            if not (folder / ".whole").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                fill(folder)
+                (folder / ".whole").touch()
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def renderer(made_once: Callable[[str, Callable[[Path], object]], Path]) -> None:
+    """The renderer of scenes, compiled once for all processes; numba stores it beside the sources."""
+    pytest.importorskip("numba", reason="the renderer needs numba, of the extra `train`")
+    from depth_anything_ros.synthetic.render import render
+
+    made_once("renderer", lambda _: render(0, 32, 24))
+
+
+@pytest.fixture
+def with_built_engine(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Callable[[str], None]:
+    """Copy a backend's 8-bit engine of the bundled model at 140 x 182 into the test's own cache."""
+
+    def build(backend: str, folder: Path) -> None:
         from depth_anything_ros.runtime.estimator import Estimator
 
-        folder = tmp_path_factory.mktemp(f"engine_of_{backend}")
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("DEPTH_ANYTHING_ROS_CACHE", str(folder))
             (engine,) = Estimator("tiny", backend, size=(140, 182), precision="int8").engines()
         assert engine.is_new
-        return folder
-
-    return build
-
-
-@pytest.fixture
-def with_built_engine(_caches_of_built_engines: Callable[[str], Path]) -> Callable[[str], None]:
-    """Copy a backend's 8-bit engine of the bundled model at 140 x 182 into the test's own cache."""
 
     def copy(backend: str) -> None:
-        own = Path(os.environ["DEPTH_ANYTHING_ROS_CACHE"])
-        shutil.copytree(_caches_of_built_engines(backend), own, dirs_exist_ok=True)
+        built = made_once(f"engine_of_{backend}", functools.partial(build, backend))
+        shutil.copytree(built, os.environ["DEPTH_ANYTHING_ROS_CACHE"], dirs_exist_ok=True)
 
     return copy
 
@@ -157,18 +188,15 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def scenes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def scenes(made_once: Callable[[str, Callable[[Path], object]], Path], renderer: None) -> dict[str, str]:
     """Folders of rendered rooms: labeled ones, unlabeled ones, and validation ones."""
     from scene_shards import pack_scenes
 
-    from depth_anything_ros.system.file_lock import locked
-
-    own = tmp_path_factory.getbasetemp()
-    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "scenes"  # one for all workers
     counts = {"labeled": (100, 0), "unlabeled": (60, 1000), "validation": (12, 2000)}
-    with locked(folder):
-        if not (folder / "whole").exists():
-            for name, (count, seed) in counts.items():
-                pack_scenes(folder / name, count, seed, kind="room")
-            (folder / "whole").touch()
+
+    def render_all(folder: Path) -> None:
+        for name, (count, seed) in counts.items():
+            pack_scenes(folder / name, count, seed, kind="room")
+
+    folder = made_once("scenes", render_all)
     return {name: str(folder / name) for name in counts}

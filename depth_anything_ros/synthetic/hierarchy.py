@@ -67,7 +67,8 @@ def best_split(order, first, count, lows, highs):
             cost = k * half_area(box) + (count - k) * right_areas[k]
             if cost < best_cost:
                 best_cost, best_size, best_members = cost, k, ranked
-    order[first : first + count] = best_members
+    for k in range(count):  # an assignment to a slice compiles its error messages too, for seconds
+        order[first + k] = best_members[k]
     return best_size
 
 

@@ -235,6 +235,7 @@ def test_processors_benchmark_reports_each_precision(repository, tmp_path):
         assert "avx512" not in report["AVX2 (variables)"]["processor"]
 
 
+@pytest.mark.usefixtures("renderer")
 def test_scenes_benchmark_reports_every_kind(repository, tmp_path):
     pytest.importorskip("numba", reason="the renderer needs numba, of the extra `train`")
     report = tmp_path / "scenes.json"
@@ -245,6 +246,7 @@ def test_scenes_benchmark_reports_every_kind(repository, tmp_path):
     assert all(row["without"] > 0 for row in seconds.values())
 
 
+@pytest.mark.usefixtures("renderer")
 def test_false_obstacles_benchmark_shows_what_filters_remove(repository, tmp_path):
     """Of an exact network the filter removes most of what is false, and the cloud still shows what is there."""
     pytest.importorskip("numba", reason="corridors are rendered with numba")

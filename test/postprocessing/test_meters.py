@@ -48,6 +48,8 @@ from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.postprocessing.meters import Scale, focal_gain, output_to_depth
 from depth_anything_ros.ros.depth_node import diagnostics
 
+pytestmark = pytest.mark.usefixtures("renderer")
+
 DEPTH = "depth/image_rect"
 OUTPUTS = (DEPTH, "depth/image_raw", "points", "depth/camera_info")
 

@@ -19,6 +19,8 @@ from depth_anything_ros.synthetic.render import best_view, render
 from depth_anything_ros.synthetic.scene import Scene, View
 from depth_anything_ros.synthetic.textures import PLAIN
 
+pytestmark = pytest.mark.usefixtures("renderer")
+
 LEVEL = CameraPrior(level_share=1.0)
 PROPOSED = View((3.0, -2.0, 7.0), (3.0, 5.0, -9.0), roll=1.0, field_of_view=35.0)
 

@@ -33,6 +33,8 @@ from depth_anything_ros.synthetic.triangles import (
     texture_coordinates,
 )
 
+pytestmark = pytest.mark.usefixtures("renderer")
+
 WIDTH, HEIGHT = 64, 48
 
 

@@ -20,6 +20,8 @@ from depth_anything_ros.synthetic.render import render
 from depth_anything_ros.synthetic.scene import Scene, View
 from depth_anything_ros.visualization.captions import LINE
 
+pytestmark = pytest.mark.usefixtures("renderer")
+
 WIDTH, HEIGHT = 64, 48
 
 

@@ -29,6 +29,8 @@ from depth_anything_ros.synthetic.render import render
 from depth_anything_ros.synthetic.scene_images import RenderedScenes, depth_with_sky
 from depth_anything_ros.system.output_folder import FolderError
 
+pytestmark = pytest.mark.usefixtures("renderer")
+
 NOWHERE = Path("nowhere")
 SCENES = RenderedScenes(count=3, size=(24, 32), first_seed=40)
 

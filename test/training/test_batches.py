@@ -21,6 +21,8 @@ from depth_anything_ros.training.input.batch import Batch  # noqa: E402
 from depth_anything_ros.training.input.batches import BatchSampler, open_batches  # noqa: E402
 from depth_anything_ros.training.input.samples import SampleIndex, Samples, open_data  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("renderer")
+
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory):

@@ -23,6 +23,8 @@ from depth_anything_ros.training.configuration import StageConfiguration  # noqa
 from depth_anything_ros.training.input.samples import SampleIndex, open_data  # noqa: E402
 from depth_anything_ros.training.input.sources_in_use import sources_table  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("renderer")
+
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory) -> dict[str, Path]:

@@ -34,7 +34,7 @@ from depth_anything_ros.training.run.log import RunLog  # noqa: E402
 from depth_anything_ros.training.run.memory_errors import MemoryRanOutError, memory_that_ran_out  # noqa: E402
 from depth_anything_ros.training.run.stop_request import StoppedError, StopRequest  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "renderer")
 
 
 @pytest.fixture(scope="module")
