@@ -188,7 +188,7 @@ def test_source_without_catalog_and_folder_without_pack_are_named(tmp_path):
         open_pack(tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
     write_catalog(tmp_path / "g.sh3f", [entry(1, "sofa")])
-    with pytest.raises(CommandError, match="holds other files"):
+    with pytest.raises(CommandError, match="contains other files"):
         make_pack(tmp_path / "g.sh3f", "--output", tmp_path)
 
 
