@@ -115,7 +115,7 @@ def score_frame(frame: LidarFrame, output: np.ndarray, count: int, scores: Score
     scores.errors["affine optimum"].append(score(1 / np.maximum(a * output + b, 1e-3), pixels, z))
     for name, method in METHODS.items():
         scores.errors[name].append(score(method(output, known), pixels, z))
-    inside, unhidden = visible(scan, frame.camera, is_beside=False), visible(scan, frame.camera)
+    inside, unhidden = visible(scan, frame.camera, checks_occlusion=False), visible(scan, frame.camera)
     scores.shares.append((len(known), 1 - len(unhidden) / len(inside), 1 - float(found.inliers.mean())))
 
 

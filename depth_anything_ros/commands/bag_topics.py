@@ -8,7 +8,7 @@ from typing import Any
 
 from depth_anything_ros.commands import CommandError
 from depth_anything_ros.data.bag_index import COMPRESSED, IMAGE, IMU, INFO, SOURCES, TRANSFORMS, TopicIndex, peek_index
-from depth_anything_ros.data.bag_topics import check_topic, depth_info_of, guess_image, guess_sources, info_beside
+from depth_anything_ros.data.bag_topics import check_topic, depth_info_of, driver_info_topic, guess_image, guess_sources
 from depth_anything_ros.processing.scale_parameters import ScaleMeasuring
 
 ODOMETRY = "nav_msgs/msg/Odometry"
@@ -67,7 +67,7 @@ def choose_bag_topics(name: str, reader: Any, args: argparse.Namespace, measurin
         image = guess_image(name, index, args.depth)
         notes.append(f"image: {image}")
     check_topic(name, index, image, (IMAGE, COMPRESSED), "--image")
-    info = args.camera_info or info_beside(image)
+    info = args.camera_info or driver_info_topic(image)
     if args.camera_info is not None:
         check_topic(name, index, info, (INFO,), "--camera-info")
     elif info not in index:
@@ -124,5 +124,8 @@ def choose_odometry(name: str, kinds: dict[str, str], given: str | None) -> str:
         return given
     if given is None and len(topics) == 1:
         return topics[0]
-    what = "has several topics" if given is None and topics else f"has no messages on {given}" if given else "has none"
-    raise CommandError(f"{name} {what} of {ODOMETRY}: choose one with --odometry ({', '.join(topics) or 'none'})")
+    if given is not None:
+        fault = f"has no messages on {given} of"
+    else:
+        fault = "has several topics of" if topics else "has no topic of"
+    raise CommandError(f"{name} {fault} {ODOMETRY}: choose one with --odometry ({', '.join(topics) or 'none'})")

@@ -103,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def next_steps(program: str) -> str:
-    """Return what to type next, as ``program`` itself was typed."""
+    """Return the next command, with ``program`` as it was typed."""
     command = program if Path(program).name == "depth_anything_ros" else "depth_anything_ros"
     return (
         f"next, your webcam as a live cloud in a browser:\n  {command} camera --view\n"

@@ -174,7 +174,7 @@ def _check_videos(sources: Iterable[Path], products: Sequence[str]) -> None:
         return
     problem = "no input is a video, so there is no mp4"
     if set(products) == {"mp4"}:
-        raise CommandError(f"--save mp4: {problem}; an image gets its depth beside it with --save jpg")
+        raise CommandError(f"--save mp4: {problem}; --save jpg puts an image and its depth side by side")
     print(f"--save mp4: {problem}", file=sys.stderr)
 
 

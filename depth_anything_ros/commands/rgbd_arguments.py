@@ -20,7 +20,7 @@ def add_rgbd_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--images", metavar="WHERE", help="folder or pattern of the images, such as rgb or 'rgb/*.png'")
     group.add_argument("--depths", metavar="WHERE", help="folder or pattern of the depth files")
     group.add_argument(
-        "--match", choices=MATCHES, help="what an image and its depth share (default: the one with the most pairs)"
+        "--match", choices=MATCHES, help="common part of an image and its depth (default: the one with the most pairs)"
     )
     group.add_argument(
         "--pairs",

@@ -14,7 +14,7 @@ def add_sensor_arguments(parser: argparse.ArgumentParser, purpose: str) -> None:
 
     Args:
         parser: Parser of the command.
-        purpose: what a sensor is used for, at the start of each help text.
+        purpose: Purpose of a sensor, at the start of each help text.
     """
     parser.add_argument("--points", metavar="TOPIC", help=f"{purpose} a PointCloud2")
     parser.add_argument("--depth", metavar="TOPIC", help=f"{purpose} a depth image, with camera_info next to it")

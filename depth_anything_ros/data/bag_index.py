@@ -38,7 +38,7 @@ class TopicIndex:
     Attributes:
         kind: its type.
         first: its first message.
-        frame_id: of that message.
+        frame_id: Frame_id of that message.
         count: number of its messages.
         times: the time of each message, seconds; empty in `peek_index`.
     """
@@ -73,7 +73,7 @@ def peek_index(reader: Any) -> dict[str, TopicIndex]:
     """Return the topics of useful types, with the first message of each that can be read.
 
     Args:
-        reader: of a bag, from `data.bags.open_bag`.
+        reader: Reader of a bag, from `data.bags.open_bag`.
     """
     index: dict[str, TopicIndex] = {}
     for one in reader.connections:

@@ -19,11 +19,11 @@ class Requested:
     """The topics on the command line; None leaves the choice to `choose_topics`.
 
     Attributes:
-        image: of the camera.
-        info: its camera_info.
-        sources: the topic of each requested source, by a key of `SOURCES`.
-        imu: for the direction of gravity.
-        has_other: whether there is a source without such a topic: the ground, or the camera's motion.
+        image: Topic of the camera's images.
+        info: Topic of their camera_info.
+        sources: Topic of each requested source, by a key of `SOURCES`.
+        imu: Topic of the IMU, for the direction of gravity.
+        has_other: Whether there is a source without such a topic: the ground, or the camera's motion.
     """
 
     image: str | None
@@ -38,12 +38,12 @@ class Topics:
     """The topics that are used.
 
     Attributes:
-        image: of the camera.
-        info: its camera_info.
-        sources: the topic of each source, by a key of `SOURCES`.
-        depth_info: camera_info of the depth image.
-        imu: None without one.
-        notes: what was chosen without an option, one line each.
+        image: Topic of the camera's images.
+        info: Topic of their camera_info.
+        sources: Topic of each source, by a key of `SOURCES`.
+        depth_info: Topic of the depth image's camera_info, or None.
+        imu: Topic of the IMU, or None.
+        notes: Automatic choices, one line each.
     """
 
     image: str
@@ -58,7 +58,7 @@ def choose_topics(name: str, index: dict[str, TopicIndex], requested: Requested)
     """Return the topics to use.
 
     Args:
-        name: of the recording, for errors.
+        name: Name of the recording, for errors.
         index: from `read_index`.
         requested: the options.
 
@@ -71,7 +71,7 @@ def choose_topics(name: str, index: dict[str, TopicIndex], requested: Requested)
         image = guess_image(name, index, requested.sources.get("depth_image"))
         notes.append(f"image: {image}")
     check_topic(name, index, image, (IMAGE, COMPRESSED), "--image")
-    info = requested.info or info_beside(image)
+    info = requested.info or driver_info_topic(image)
     if requested.info is None and info not in index:
         present = _listed(topic for topic, one in index.items() if one.kind == INFO)
         raise DataError(f"{name} has no camera_info on {info}: record it, or give --camera-info ({present})")
@@ -99,8 +99,8 @@ def check_topic(name: str, index: dict[str, TopicIndex], topic: str, kinds: Coll
     """Check that a topic has messages of one of some types.
 
     Args:
-        name: of the recording, for errors.
-        index: of the recording.
+        name: Name of the recording, for errors.
+        index: Index of the recording.
         topic: to check.
         kinds: the types.
         option: that named the topic, for errors.
@@ -111,8 +111,8 @@ def check_topic(name: str, index: dict[str, TopicIndex], topic: str, kinds: Coll
     if topic in index and index[topic].kind in kinds:
         return
     present = _listed(other for other, one in index.items() if one.kind in kinds)
-    what = f"has type {index[topic].kind}" if topic in index else "has no messages"
-    raise DataError(f"{option} {topic} {what} in {name}; topics of type {' or '.join(kinds)}: {present}")
+    problem = f"has type {index[topic].kind}" if topic in index else "has no messages"
+    raise DataError(f"{option} {topic} {problem} in {name}; topics of type {' or '.join(kinds)}: {present}")
 
 
 def _listed(topics: Iterable[str]) -> str:
@@ -124,7 +124,7 @@ def _base(topic: str) -> str:
     return topic.removesuffix("/compressed")
 
 
-def info_beside(topic: str) -> str:
+def driver_info_topic(topic: str) -> str:
     """Return the camera_info topic of an image topic, by the convention of ROS drivers."""
     return f"{_base(topic).rpartition('/')[0]}/camera_info"
 
@@ -133,8 +133,8 @@ def guess_image(name: str, index: dict[str, TopicIndex], depth: str | None) -> s
     """Return the topic with pictures; one with a camera_info next to it comes first.
 
     Args:
-        name: of the recording, for errors.
-        index: of the recording.
+        name: Name of the recording, for errors.
+        index: Index of the recording.
         depth: topic of the depth image, which has no pictures; None if it is not given.
 
     Raises:
@@ -149,7 +149,7 @@ def guess_image(name: str, index: dict[str, TopicIndex], depth: str | None) -> s
         and skip_reason(topic, one.first) is None
     ]
     pictures = [topic for topic in pictures if topic == _base(topic) or _base(topic) not in pictures]
-    with_info = [topic for topic in pictures if info_beside(topic) in index]
+    with_info = [topic for topic in pictures if driver_info_topic(topic) in index]
     candidates = with_info or pictures
     if not candidates:
         raise DataError(f"{name} has no topic with pictures; its topics are {_listed(index)}")
@@ -162,7 +162,7 @@ def guess_sources(index: dict[str, TopicIndex], image: str) -> dict[str, str]:
     """Return the topic with the most messages for each kind of source.
 
     Args:
-        index: of the recording.
+        index: Index of the recording.
         image: topic of the pictures, which is no source.
     """
     chosen = {}
@@ -179,8 +179,8 @@ def guess_truth(name: str, index: dict[str, TopicIndex], image: str) -> str:
     """Return the topic with the true depth: the only depth image that is aligned, else the only depth image or cloud.
 
     Args:
-        name: of the recording, for errors.
-        index: of the recording.
+        name: Name of the recording, for errors.
+        index: Index of the recording.
         image: topic of the pictures.
 
     Raises:
@@ -213,8 +213,8 @@ def depth_info_of(name: str, index: dict[str, TopicIndex], depth: str, image: st
     """Return the camera_info of a depth image: its own, or that of the picture if it is aligned to it.
 
     Args:
-        name: of the recording, for errors.
-        index: of the recording.
+        name: Name of the recording, for errors.
+        index: Index of the recording.
         depth: topic of the depth image.
         image: topic of the pictures.
         info: camera_info of the pictures; None without one.
@@ -222,7 +222,7 @@ def depth_info_of(name: str, index: dict[str, TopicIndex], depth: str, image: st
     Raises:
         DataError: there is none.
     """
-    own = info_beside(depth)
+    own = driver_info_topic(depth)
     if own in index and index[own].kind == INFO:
         return own
     first, is_aligned = index[depth].first, index[depth].frame_id == index[image].frame_id

@@ -12,7 +12,7 @@ import numpy as np
 
 from depth_anything_ros.data.bag_index import COMPRESSED, IMAGE, INFO, SOURCES, TRANSFORMS, TopicIndex, peek_index
 from depth_anything_ros.data.bag_messages import Stamped
-from depth_anything_ros.data.bag_topics import check_topic, depth_info_of, guess_image, guess_truth, info_beside
+from depth_anything_ros.data.bag_topics import check_topic, depth_info_of, driver_info_topic, guess_image, guess_truth
 from depth_anything_ros.data.bags import bag_reader
 from depth_anything_ros.data.frame import DataError, LabeledImage
 from depth_anything_ros.data.own_topics import stated_topics
@@ -35,7 +35,7 @@ class BagTruth:
     """The topics of a recording; None leaves the choice to their types.
 
     Attributes:
-        image: of the camera.
+        image: Topic of the camera's images.
         info: its camera_info.
         depth: a depth image or a point cloud, the truth.
         rectified: whether the images are rectified; None: the topic's name decides.
@@ -100,7 +100,7 @@ class TruthRecording:
         given = truth.depth if truth.depth in index and index[truth.depth].kind == IMAGE else None
         self.image = truth.image or guess_image(name, index, given)
         check_topic(name, index, self.image, (IMAGE, COMPRESSED), "--image")
-        info = truth.info or info_beside(self.image)
+        info = truth.info or driver_info_topic(self.image)
         check_topic(name, index, info, (INFO,), "--camera-info")
         self.topic = truth.depth or guess_truth(name, index, self.image)
         check_topic(name, index, self.topic, (IMAGE, _POINTS), "--truth")
@@ -224,8 +224,8 @@ class TruthRecording:
             points = points_of(truth.message)
         else:
             points = _points_of_depth(depth_of(truth.message), self._depth_camera)
-        is_beside = bool(np.linalg.norm(to_camera.translation) > SAME_PLACE)
-        return projected(to_camera.apply(points), self._geometry.camera, is_beside)
+        checks_occlusion = bool(np.linalg.norm(to_camera.translation) > SAME_PLACE)
+        return projected(to_camera.apply(points), self._geometry.camera, checks_occlusion)
 
     def _pose(self, picture: Stamped) -> np.ndarray | None:
         """Return the camera's pose in the highest frame of TF; None if it has none."""
@@ -237,16 +237,16 @@ class TruthRecording:
         return None if is_root else np.vstack([np.column_stack([pose.rotation, pose.translation]), [0, 0, 0, 1]])
 
 
-def projected(points: np.ndarray, camera: Camera, is_beside: bool) -> np.ndarray:
+def projected(points: np.ndarray, camera: Camera, checks_occlusion: bool) -> np.ndarray:
     """Return the depth of the nearest visible point in each pixel, float32 (H, W) in meters; NaN without one.
 
     Args:
         points: (N, 3), meters in the optical frame.
         camera: the camera.
-        is_beside: whether the sensor looks from another place, so that points may be occluded.
+        checks_occlusion: whether points may be occluded, because the sensor is not at the camera's position.
     """
     points = np.asarray(points, np.float64)
-    points = points[visible(points, camera, is_beside)]
+    points = points[visible(points, camera, checks_occlusion)]
     columns, rows = np.rint(camera.project(points)).astype(np.intp).T
     depth = np.full((camera.height, camera.width), np.inf)
     inside = (columns >= 0) & (columns < camera.width) & (rows >= 0) & (rows < camera.height)

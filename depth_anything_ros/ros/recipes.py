@@ -1,4 +1,4 @@
-"""Shared code of launch/recipes/: the depth node with other defaults, and beside it a consumer or a camera driver."""
+"""Shared code of launch/recipes/: the depth node with other defaults, and a consumer or a camera driver."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def description(
     nodes: Callable[[LaunchContext], list[Action]] | None = None,
     packages: Sequence[str] = (),
 ) -> LaunchDescription:
-    """Return the description: depth.launch.py with these defaults, and the nodes beside it.
+    """Return the description: depth.launch.py with these defaults, and the other nodes.
 
     If one of their packages is missing, the launch ends before anything starts, and says how to install it.
 

@@ -17,7 +17,7 @@ IMAGE = "image_raw"
 def write_rviz_file(namespace: str, images: Mapping[str, str]) -> str:
     """Write a temporary RViz file and return its path.
 
-    The names are absolute, so RViz shows the right topics whatever its own namespace is.
+    The names are absolute, so RViz shows the right topics in any namespace.
 
     Args:
         namespace: full namespace of the depth node, such as "/camera".

@@ -102,7 +102,7 @@ def sensor_remappings(context: LaunchContext) -> list[tuple[str, str]]:
 def _warn_unless(has_effect: bool, argument: str, value: str, source: str) -> bool:
     if not has_effect:
         fix = f"scale:={source}" if source else "scale:=SENSOR"
-        get_logger(PACKAGE).warning(f"{argument}:={value} has no effect: it tells the scale, so also give {fix}")
+        get_logger(PACKAGE).warning(f"{argument}:={value} has no effect without a source of the scale: also give {fix}")
     return has_effect
 
 

@@ -33,7 +33,7 @@ def from_points(
     time: float = 0.0,
     source: str = "point_cloud",
     cell: int = CELL,
-    is_beside: bool = True,
+    checks_occlusion: bool = True,
 ) -> References:
     """Return references of the visible points: in the image, not occluded, and on the nearest surface of each cell.
 
@@ -45,22 +45,22 @@ def from_points(
         time: seconds.
         source: the source's name.
         cell: pixels; at most one reference in each square of this size.
-        is_beside: whether the sensor looks from another place than the camera, so that points may be occluded.
+        checks_occlusion: whether points may be occluded, because the sensor is not at the camera's position.
     """
     points = np.asarray(points, np.float64).reshape(-1, 3)
-    points = points[visible(points, camera, is_beside)]
+    points = points[visible(points, camera, checks_occlusion)]
     pixels, z = camera.project(points), points[:, 2]
     chosen = _surface_of_each_cell(pixels, z, cell)
     return references(pixels[chosen], z[chosen], sigma, False, common_sigma, time, source)
 
 
-def visible(points: np.ndarray, camera: Camera, is_beside: bool = True) -> np.ndarray:
+def visible(points: np.ndarray, camera: Camera, checks_occlusion: bool = True) -> np.ndarray:
     """Return the indices (M,) of the points that the camera sees: in the image, and not behind nearer ones.
 
     Args:
         points: float64 (N, 3), meters in the camera's optical frame.
         camera: the camera.
-        is_beside: whether points may be occluded; otherwise all points in the image are visible.
+        checks_occlusion: whether points may be occluded; otherwise all points in the image are visible.
     """
     is_finite = np.isfinite(points @ np.ones(3))  # their sums; faster than `all` along such a short axis
     index = np.flatnonzero(is_finite & (points[:, 2] > NEAREST))
@@ -72,7 +72,7 @@ def visible(points: np.ndarray, camera: Camera, is_beside: bool = True) -> np.nd
         & (pixels[:, 1] < camera.height - 0.5)
     )
     index, pixels = index[inside], pixels[inside]
-    return index[~_occluded(pixels, points[index, 2], camera)] if is_beside else index
+    return index[~_occluded(pixels, points[index, 2], camera)] if checks_occlusion else index
 
 
 def from_depth_image(
@@ -105,8 +105,8 @@ def from_depth_image(
     known = np.isfinite(z) & (z > 0)
     pixels = np.stack([columns.reshape(-1)[known], rows.reshape(-1)[known]], axis=1)
     points = to_camera.apply(depth_camera.back_project(pixels, z[known]))
-    is_beside = bool(np.linalg.norm(to_camera.translation) > SAME_PLACE)
-    return from_points(points, camera, sigma, 0.0, time, source, is_beside=is_beside)
+    checks_occlusion = bool(np.linalg.norm(to_camera.translation) > SAME_PLACE)
+    return from_points(points, camera, sigma, 0.0, time, source, checks_occlusion=checks_occlusion)
 
 
 def from_scan(

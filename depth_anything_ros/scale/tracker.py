@@ -50,7 +50,7 @@ class ScaleTracker:
 
     Args:
         kind: how the network's output becomes depth.
-        prior: what is known without any reference. If it knows ln a, that is the state at first.
+        prior: prior knowledge without references. If it includes ln a, it is the initial state.
         rate: standard deviation of the change of ln a in one second; None: `RATE`, or `METRIC_RATE` if ``prior`` knows
             ln a.
 

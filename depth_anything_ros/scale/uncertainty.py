@@ -36,7 +36,7 @@ def depth_sigma(
         state: the scale and its covariance.
         residual: relative standard deviation of single pixels without a local correction.
         out: takes the result.
-        local: what the local correction leaves; None without one.
+        local: the network's error after the local correction; None without one.
     """
     height, width = depth.shape
     stride = max(1, round(width / SUPPORT_WIDTH))

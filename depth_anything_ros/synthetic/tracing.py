@@ -29,7 +29,7 @@ def ray_direction(lens, rotation, column, row):
 
 @compiled
 def trace_visibility(scene, lens, rotation, origin, depth, surfaces, triangles):
-    """Fill what the pixels (H, W) show.
+    """Fill the arrays of the pixels (H, W).
 
     That is depth, float32 meters, inf for sky; surfaces, int32 from `surface.surface_id`, or SKY; and triangles, int32,
     the index of a mesh's triangle or -1.

@@ -69,7 +69,7 @@ def closest_triangle(triangles, bounds, links, root, end, ox, oy, oz, dx, dy, dz
 def weights(triangles, k, x, y, z):
     """Return the weights of the second and third corner of triangle ``k`` at a point on it, in its unit frame.
 
-    Rounding puts the point beside a triangle that is thin as a needle. The limits keep the weights finite there.
+    Rounding puts the point next to a very thin triangle. The limits keep the weights finite there.
     """
     ax, ay, az = triangles[k, EDGES], triangles[k, EDGES + 1], triangles[k, EDGES + 2]
     bx, by, bz = triangles[k, EDGES + 3], triangles[k, EDGES + 4], triangles[k, EDGES + 5]

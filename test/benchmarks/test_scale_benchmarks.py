@@ -64,7 +64,7 @@ def test_occlusion_test_removes_what_a_z_buffer_misses() -> None:
 
     frame = scale_lidar.load(11)
     points = frame.points[frame.points[:, 2] > 1]
-    buffered = points[visible(points, frame.camera, is_beside=False)]
+    buffered = points[visible(points, frame.camera, checks_occlusion=False)]
     flat = np.rint(frame.camera.project(buffered)).astype(int) @ (1, frame.camera.width)
     order = np.lexsort((buffered[:, 2], flat))
     buffered = buffered[order[np.unique(flat[order], return_index=True)[1]]]  # the nearest point of each pixel

@@ -202,7 +202,7 @@ def test_mp4_of_images_is_refused_or_reported(model, tmp_path, monkeypatch, caps
     monkeypatch.chdir(tmp_path)
     cv2.imwrite("ramp.png", ramp())
     assert main(["predict", "ramp.png", "--model", model, "--save", "mp4"]) == 1
-    assert "no input is a video, so there is no mp4; an image gets its depth beside it with --save jpg" in (
+    assert "no input is a video, so there is no mp4; --save jpg puts an image and its depth side by side" in (
         capsys.readouterr().err
     )
     assert not Path("depth").exists()

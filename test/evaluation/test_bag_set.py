@@ -158,7 +158,7 @@ def test_nearest_point_of_a_pixel_counts_and_hidden_ones_do_not() -> None:
     camera = Camera.from_field_of_view(100, 80, 60.0)
     pixels = np.array([[10.2, 20.0], [9.8, 20.1], [13.0, 20.0], [60.0, 50.0]])
     points = camera.back_project(pixels, np.array([2.0, 2.1, 9.0, 9.0]))
-    depth = projected(points, camera, is_beside=True)
+    depth = projected(points, camera, checks_occlusion=True)
     assert depth[20, 10] == np.float32(2.0)
     assert np.isnan(depth[20, 13])  # seen past the edge by the sensor, not by the camera
     assert depth[50, 60] == np.float32(9.0)

@@ -168,7 +168,7 @@ class CameraStream:
                 return False, "the node has no model yet: configure it"
             if self._estimator.record.is_metric:
                 return False, "the model predicts meters, so there is no scale to keep"
-            return False, "no sensor tells the scale: set the parameters scale.a and scale.b"
+            return False, "there is no sensor for the scale: set the parameters scale.a and scale.b"
         return measured.fix()
 
     def forget_past(self) -> None:

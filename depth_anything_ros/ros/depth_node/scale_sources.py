@@ -38,7 +38,7 @@ class ScaleSources:
         names: the sources; keys of `TOPICS`.
         transforms: finds where a sensor is.
         parameters: returns the camera's parameters.
-        odometry: tells the camera's pose; None without odometry.
+        odometry: Source of the camera's pose; None without odometry.
 
     Attributes:
         measurements: what the sensors' messages tell.
@@ -138,7 +138,7 @@ class ScaleSources:
 
 
 def odometry_of(measuring: ScaleMeasuring, node: Node, prefix: str, transforms: SensorTransforms) -> Odometry | None:
-    """Return what tells one camera's pose; None for nothing.
+    """Return the source of one camera's pose, or None.
 
     Args:
         measuring: how sensors tell the scale.
