@@ -133,6 +133,21 @@ def test_still_view_shows_no_offset() -> None:
     assert "undetermined" in check.text
 
 
+def test_trend_of_the_noise_is_no_offset() -> None:
+    """The agreement improves up to the largest offset tried: that is no minimum, and its error is not zero."""
+    output, depth = scene(1, error=0.02)
+    rng = np.random.default_rng(2)
+    frames = [frame(number / 10, output) for number in range(12)]
+    measurements = []
+    for number in range(12):
+        known = observe(depth, 300, 1)
+        noise = np.exp(rng.normal(0, 0.16 - 0.012 * number, len(known)))
+        measurements.append(measurement(number / 10, replace(known, depth=known.depth * noise)))
+    check = examine(INVERSE, "point_cloud", "/points", frames, measurements).clock
+    assert not check.is_seen
+    assert check.text.startswith("unclear: agreement improves up to the largest offset tried (+0.2 s")
+
+
 def test_error_of_a_range_is_found() -> None:
     """The network sees what is 3 to 4 m away a tenth too near; no scale and shift explains that."""
     frames, measurements = [], []
