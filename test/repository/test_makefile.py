@@ -15,6 +15,7 @@ PIP = """#!/bin/sh
 echo "Collecting numpy<3,>=1.24 (from depth_anything_ros)"
 echo "  Downloading numpy-2.4.6-cp311-manylinux_2_28_x86_64.whl (16.6 MB)"
 echo "Collecting pillow"
+echo "  Installing build dependencies: started"
 echo "Installing collected packages: numpy, pillow"
 echo "a warning" >&2
 exit $STATUS

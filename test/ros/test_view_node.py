@@ -240,7 +240,8 @@ def test_taken_port_ends_the_node_with_the_fix(graph, view, tmp_path):
     _, client = graph(write_red_model(tmp_path / "red.onnx", (HEIGHT, WIDTH)), ())
     port = int(view(client).url.rstrip("/").rpartition(":")[2])
     with pytest.raises(
-        OSError, match=f"cannot be served on 127.0.0.1:{port}: .*choose another port, or 0 for .*`camera --view-port 0`"
+        OSError,
+        match=f"on 127.0.0.1:{port}: the port is taken; choose another port, or 0 for .*`camera --view-port 0`",
     ):
         view(client, port=port)
 

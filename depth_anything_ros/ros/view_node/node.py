@@ -49,8 +49,7 @@ MAX_SIZES = 8
 DEPTH_NODE = "depth_node"
 TRANSPORTS = ("raw", "compressed")
 OTHER_PORT = (
-    "is another page open? choose another port, or 0 for any free one: `camera --view-port 0`, `view --port 0`, in a "
-    "launch file view_port:=0"
+    "choose another port, or 0 for any free one: `camera --view-port 0`, `view --port 0`, in a launch file view_port:=0"
 )
 FARTHEST = 1e6
 """Meters: the longest valid distance."""
@@ -99,7 +98,8 @@ class ViewNode(Node):
             self._server.start()
         except (OSError, OverflowError) as error:  # OverflowError: the port is above 65535
             self.destroy_node()
-            reason = getattr(error, "strerror", None) or error
+            is_taken = getattr(error, "errno", None) == errno.EADDRINUSE
+            reason = "the port is taken" if is_taken else getattr(error, "strerror", None) or error
             is_host = isinstance(error, socket.gaierror) or getattr(error, "errno", None) == errno.EADDRNOTAVAIL
             fix = "give an address of this machine as host" if is_host else OTHER_PORT
             raise OSError(f"the page cannot be served on {host}:{port}: {reason}; {fix}") from error
