@@ -27,7 +27,7 @@ def choose_settings(parameters: StreamParameters, record: ModelRecord, sources: 
     Args:
         parameters: the camera's parameters.
         record: describes the model.
-        sources: sensors that tell the scale.
+        sources: sensors for the scale.
     """
     scale = choose_scale(parameters, record, sources)
     depth = DepthSettings(

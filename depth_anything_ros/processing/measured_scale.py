@@ -1,4 +1,4 @@
-"""The scale of each frame as the sensors tell it, and its report."""
+"""The scale of each frame from the sensors, and its report."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class MeasuredScale:
     def settings_for(self, frame: PreparedFrame) -> DepthSettings | None:
         """Return the depth settings of a frame; None if it has no scale, and so no depth. For the worker's thread.
 
-        A metric model always has a scale. While sensors tell nothing, that returns to a = 1, the model's own meters.
+        A metric model always has a scale. Without measurements it returns to a = 1, the model's own meters.
         """
         with self._lock:
             is_reset, self._reset_requested = self._reset_requested, False

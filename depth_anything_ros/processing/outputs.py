@@ -14,7 +14,7 @@ TOPICS = {
 }
 """By the fields of `DepthBuffers`, in the order of publication: camera_info first, because consumers wait for it."""
 SCALE = "scale"
-"""Topic of the scale that sensors tell."""
+"""Topic of the scale from sensors."""
 NEEDS_DEPTH = ("depth", "millimeters", "points", "sigma")
 ENCODINGS = {
     "depth": "32FC1",
@@ -35,7 +35,7 @@ def absent_outputs(predicts_depth: bool, gives_confidence: bool, gives_sigma: bo
     Args:
         predicts_depth: whether the model predicts depth, not inverse depth.
         gives_confidence: whether it predicts confidence.
-        gives_sigma: whether sensors tell the scale, so that the error of depth is known.
+        gives_sigma: whether sensors measure the scale, so that the error of depth is known.
     """
     absent = {"inverse_depth"} if predicts_depth else set()
     absent |= set() if gives_confidence else {"confidence"}

@@ -103,14 +103,14 @@ DECLARATIONS = (
     Declaration(
         "output.height",
         0,
-        "Rows of every output in pixels; 0: those of the image, or in proportion to output.width if that is set.",
+        "Rows of every output in pixels; 0: as the image, or in proportion to output.width if it is set.",
         _LIVE,
         _SIDES,
     ),
     Declaration(
         "output.width",
         0,
-        "Columns of every output in pixels; 0: those of the image, or in proportion to output.height if that is set.",
+        "Columns of every output in pixels; 0: as the image, or in proportion to output.height if it is set.",
         _LIVE,
         _SIDES,
     ),
@@ -159,9 +159,9 @@ DECLARATIONS = (
     Declaration(
         "scale.source",
         ["none"],
-        "What tells the scale, or corrects the meters of a metric model: ground_plane, depth_image, point_cloud, "
-        "laser_scan, range, motion (the camera's own; needs scale.odometry: topic or tf), several of these at once, "
-        "fixed (scale.a and scale.b), or none (these two, if they are set).",
+        "Sources of the scale, or of the correction of a metric model: ground_plane, depth_image, point_cloud, "
+        "laser_scan, range, motion (of the camera; needs scale.odometry: topic or tf), or several of them; "
+        "otherwise fixed (scale.a and scale.b), or none (scale.a and scale.b, if they are set).",
         _START,
     ),
     Declaration(
@@ -182,15 +182,15 @@ DECLARATIONS = (
     Declaration(
         "scale.lost",
         "stop",
-        "What happens when the scale of a relative model is lost: stop (no depth until a measurement comes), or mark "
-        "(depth with its growing error on depth/sigma; the topic scale and diagnostics say that it is lost).",
+        "Behavior after the scale of a relative model is lost: stop (no depth until the next measurement), or mark "
+        "(depth with a growing error on depth/sigma; the topic scale and diagnostics report the loss).",
         _LIVE,
         choices=("stop", "mark"),
     ),
     Declaration(
         "scale.odometry",
         "images",
-        "What carries the scale along between measurements: images (features tracked in them), topic "
+        "Motion that carries the scale along between measurements: images (by tracked features), topic "
         "(nav_msgs/Odometry on scale/odometry), tf, or none.",
         _START,
         choices=("images", "topic", "tf", "none"),
@@ -236,7 +236,7 @@ DECLARATIONS = (
         (1, 100),
     ),
     Declaration("points.stride", 1, "Use every n-th row and column for the cloud.", _LIVE, (1, 64)),
-    Declaration("points.color", True, "Add a field rgb to the cloud, beside x, y, z.", _LIVE),
+    Declaration("points.color", True, "Add a field rgb to the cloud, after x, y, z.", _LIVE),
     Declaration("points.min_depth", 0.0, "Meters; closer points are NaN, in the cloud only.", _LIVE, (0.0, 100000.0)),
     Declaration(
         "points.max_depth",
@@ -258,7 +258,7 @@ DECLARATIONS = (
         "flying_pixels.threshold",
         0.05,
         "A point between a near and a far surface becomes NaN if its inverse depth differs from both by more than this "
-        "fraction of its own. Smaller values remove more points; 0: keep all.",
+        "fraction. Smaller values remove more points; 0: keep all.",
         _LIVE,
         (0.0, 1.0),
     ),

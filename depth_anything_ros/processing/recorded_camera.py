@@ -82,7 +82,7 @@ class RecordedCamera:
         settings: parameters, scale and depth settings.
         topic: of the images, without the suffix of its transport.
         requested: names of the outputs, of `outputs.TOPICS` and `SCALE`.
-        measurements: of the sensors that tell the scale; None without any.
+        measurements: Measurements of the sensors for the scale; None without any.
         uses_images: whether features of the images carry the scale along between measurements.
 
     Attributes:

@@ -56,7 +56,7 @@ def choose_scale(parameters: StreamParameters, record: ModelRecord, sources: Seq
     Args:
         parameters: the camera's parameters.
         record: describes the model.
-        sources: sensors that tell the scale.
+        sources: sensors for the scale.
     """
     choice = _choose(parameters, record, sources)
     unused = []
@@ -67,7 +67,7 @@ def choose_scale(parameters: StreamParameters, record: ModelRecord, sources: Seq
     ):
         unused.append("scale.a and scale.b are not used, because scale.source is set")
     if choice.state != "measured" and parameters.points_max_sigma:
-        unused.append("points.max_sigma has no effect: only with sensors that tell the scale is the error known")
+        unused.append("points.max_sigma has no effect: the error is known only with sensors for the scale")
     if not unused:
         return choice
     return replace(choice, text="; ".join([*unused, choice.text]), is_warning=True)

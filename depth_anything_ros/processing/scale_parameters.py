@@ -1,4 +1,4 @@
-"""The parameters that say how sensors tell the scale, checked."""
+"""The checked parameters of the scale from sensors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FIXED = "fixed"
 
 @dataclass(frozen=True)
 class ScaleMeasuring:
-    """How sensors tell the scale, fixed at start.
+    """The settings for the scale from sensors, fixed at start.
 
     Attributes:
         sources: the sensors.
@@ -46,7 +46,7 @@ class ScaleMeasuring:
 
 
 def check_scale_sources(names: Sequence[str] | str) -> tuple[str, ...]:
-    """Return the sensors that tell the scale.
+    """Return the sensors for the scale.
 
     Args:
         names: the value of ``scale.source``: one name or several; "none" or "" for no sensor, "fixed" for the scale set

@@ -1,4 +1,4 @@
-"""The launch arguments for the sensors that tell the scale."""
+"""The launch arguments for the sensors for the scale."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCALE = (
     Argument(
         "scale",
         "",
-        "sensors that tell the scale, or correct a metric model, separated by commas: "
+        "sensors that measure the scale, or correct a metric model, separated by commas: "
         f"{', '.join(SCALE_SOURCES)}; or nominal: meters that are plausible but not measured, to try it out",
     ),
     Argument("camera_height", "", "for scale:=ground_plane: meters between the ground and the camera"),

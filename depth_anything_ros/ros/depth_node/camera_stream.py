@@ -47,7 +47,7 @@ class CameraStream:
         transport: "raw" or "compressed".
         scheduler: where frames wait for the worker.
         local: the camera node of this process that the images come from, if any.
-        measuring: how sensors tell the scale.
+        measuring: settings for the scale from sensors.
         transforms: where these sensors are.
 
     Attributes:

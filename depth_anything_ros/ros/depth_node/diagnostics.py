@@ -182,7 +182,7 @@ def _dropped(causes: Mapping[str, int], details: Mapping[str, str]) -> str:
 
 
 def _fixed_scale(choice: ScaleChoice, settings: FrameSettings | None) -> dict[str, str]:
-    """Return the scale that all frames share, with enough digits to change it; empty if sensors tell it."""
+    """Return the scale that all frames share, with enough digits to change it; empty if sensors measure it."""
     if choice.scale is None or settings is None:
         return {}
     a, b = choice.scale.a, choice.scale.b

@@ -157,7 +157,7 @@ class DepthOutputs:
                 publisher.publish(getattr(messages, name).stamped(header))
 
     def publish_scale(self, report: DiagnosticArray) -> None:
-        """Publish the scale of a frame, if sensors tell it."""
+        """Publish the scale of a frame, if sensors measure it."""
         publisher = self._scale
         if publisher is not None:
             publisher.publish(report)

@@ -35,7 +35,7 @@ class DepthParameters:
         cameras: names of the cameras; one empty name for a single camera.
         streams: parameters of each camera by its name. A change replaces the whole dictionary.
         autostart, image_transport: as declared.
-        measuring: how sensors tell the scale.
+        measuring: settings for the scale from sensors.
 
     Raises:
         ValueError: a value given at start is invalid. rclpy raises its own `ParameterException` for some.

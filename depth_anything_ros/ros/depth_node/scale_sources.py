@@ -1,4 +1,4 @@
-"""Subscriptions to the sensors that tell the scale."""
+"""Subscriptions to the sensors for the scale."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def odometry_of(measuring: ScaleMeasuring, node: Node, prefix: str, transforms: 
     """Return the source of one camera's pose, or None.
 
     Args:
-        measuring: how sensors tell the scale.
+        measuring: settings for the scale from sensors.
         node: the node that subscribes.
         prefix: prefix of the topics: "" or "NAME/".
         transforms: where the sensors are.
