@@ -53,7 +53,8 @@ SHOW_PACKAGES := { status=0; count=0; \
   while read -r word name rest; do case "$$word $$name" in \
     Collecting*) count=$$((count + 1)); show "  package $$count: $$name";; \
     Downloading*) show "  package $$count: $${name%%-*} $$rest";; \
-    "Building wheel"*) show "  building $$rest";; \
+    "Installing build"|"Getting requirements"|"Preparing metadata") show "  preparing the build";; \
+    "Building wheel") show "  building a wheel $${rest%% (*}";; \
     "Installing collected") show "  unpacking $$count packages";; \
     pip-failed*) status=1;; \
   esac; done; show ""; exit $$status; }

@@ -16,6 +16,8 @@ echo "Collecting numpy<3,>=1.24 (from depth_anything_ros)"
 echo "  Downloading numpy-2.4.6-cp311-manylinux_2_28_x86_64.whl (16.6 MB)"
 echo "Collecting pillow"
 echo "  Installing build dependencies: started"
+echo "Building wheels for collected packages: empy"
+echo "  Building wheel for empy (pyproject.toml): started"
 echo "Installing collected packages: numpy, pillow"
 echo "a warning" >&2
 exit $STATUS
@@ -63,6 +65,8 @@ def test_installation_on_a_terminal_shows_each_package_in_one_line(folder: Path)
         "package 1: numpy<3,>=1.24",
         "package 1: numpy (16.6 MB)",
         "package 2: pillow",
+        "preparing the build",
+        "building a wheel for empy",
         "unpacking 2 packages",
     ]
     assert last == "installed"

@@ -106,7 +106,7 @@ class ViewNode(Node):
         self._host = host
 
     def announce(self) -> None:
-        """Log the address of the page. Called when the nodes of the process run, so that no line of theirs follows."""
+        """Log the address of the page. Called after the nodes have started, so that it is below their lines."""
         elsewhere = f"; elsewhere with this machine's name or address instead of {self._host}"
         advice = elsewhere if is_any_address(self._host) else ""
         self.get_logger().info(f"open {self._server.url} in a browser{advice}")
