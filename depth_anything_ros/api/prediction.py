@@ -12,6 +12,9 @@ import numpy as np
 from depth_anything_ros.api.cameras import CameraLike, camera_for
 from depth_anything_ros.api.point_cloud import PointCloud, point_cloud_of
 from depth_anything_ros.api.scales import UNITS, KnownDepth, ScaleLike, known_depth, scale_for
+from depth_anything_ros.evaluation.alignment import align_to
+from depth_anything_ros.evaluation.metrics import Scores, score_depth
+from depth_anything_ros.evaluation.protocol import SetRules
 from depth_anything_ros.geometry.camera import Camera
 from depth_anything_ros.postprocessing.flying_pixels import FlyingPixelFilter, reach_of
 from depth_anything_ros.postprocessing.meters import Scale, fit_scale, focal_gain, output_to_depth
@@ -145,6 +148,29 @@ class Prediction:
                 "known depth decreases where predicted depth increases: check that it is in meters, at (column, row)"
             )
         return scale
+
+    def score(self, truth: KnownDepth, scale: ScaleLike = "fit") -> Scores:
+        """Return the errors against known depth, over the pixels where it is known.
+
+        Args:
+            truth: as in `fit_scale`, and of another source than the scale.
+            scale: "fit" aligns this prediction to the truth, as `evaluate` does with the protocol "full". Anything else
+                scores ``depth(scale)``: the meters of a metric model with None, a relative one with its scale.
+
+        Raises:
+            ValueError: no depth is known, the prediction cannot be aligned, or its depth is not finite everywhere.
+        """
+        known = known_depth(truth, self.shape).astype(np.float32)
+        mask = np.isfinite(known) & (known > 0)
+        if not mask.any():
+            raise ValueError("the truth has no pixel with known depth: meters, 0 or NaN where unknown")
+        if scale == "fit" and self.record.scale_model == "depth_affine":
+            raise ValueError(f"{self.record.name} predicts {self.unit}, which is not aligned in inverse depth")
+        if scale == "fit":
+            depth = align_to(self.values, self.record.output, known, mask, SetRules())
+        else:
+            depth = self.depth(scale)
+        return score_depth(depth[mask], known[mask])
 
     def nearness(self) -> np.ndarray:
         """Return ``values`` with nearer pixels larger, float32 (H, W): inverse depth for most models."""

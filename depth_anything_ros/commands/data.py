@@ -175,7 +175,7 @@ def check_set(declared: ImageSet, root: Path, count: int, sheet: Path | None) ->
     if count < 0:
         raise CommandError("--samples must be at least 0")
     faults: list[str] = []
-    found = track(readable_names(declared, root, faults.append), "finding images", "images", leave=False)
+    found = track(readable_names(declared, root, faults.append), "finding images", "images", leave=False, delay=1.0)
     images, chosen = count_and_choose(found, count)
     for fault in faults[:MAX_NAMED]:
         print(f"left out: {fault}")

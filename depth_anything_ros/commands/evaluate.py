@@ -17,6 +17,7 @@ from depth_anything_ros.commands import arguments as parse
 from depth_anything_ros.commands.backend_arguments import add_backend_arguments
 from depth_anything_ros.commands.bag_truth_arguments import add_bag_arguments, check_no_bag_options, truth_of
 from depth_anything_ros.commands.rgbd_arguments import add_rgbd_arguments, declaration_of
+from depth_anything_ros.data.bag_paths import bag_problem
 from depth_anything_ros.data.overwriting import refuse_files_of
 from depth_anything_ros.data.rgbd import RgbdSet
 from depth_anything_ros.data.rgbd_declaration import FILE, Declaration
@@ -218,6 +219,11 @@ def _sets(args: argparse.Namespace, declaration: Declaration, protocol: Protocol
         raise CommandError("bags and --data cannot be scored in one run: leave one out", 2)
     if not protocol.is_open:
         raise CommandError(f"--protocol {protocol.name} fixes its sets: leave the bags out", 2)
+    if all(bag.is_dir() and bag_problem(bag) for bag in args.bags):
+        first = args.bags[0]
+        raise CommandError(
+            f"{first}: {bag_problem(first)}; for a folder with images and depth give --data {first} --sets {RGBD}", 2
+        )
     return bag_sets(args.bags, truth_of(args)), Path()
 
 

@@ -103,7 +103,7 @@ def read_note(output: Path, number: int) -> Note | None:
         keys = dict.fromkeys(member.partition(".")[0] for member in tar_members(path))
     except DataError:
         return None
-    labels_and_names = [_name_of(key) for key in keys]
+    labels_and_names = [name_of(key) for key in keys]
     is_all = shard is not None and not shard.refused
     first_label = labels_and_names[0][0] if labels_and_names else ""
     all_names = [name for _, name in labels_and_names]
@@ -260,7 +260,7 @@ def _quoted(text: str) -> str:
     return text.replace("%", "%25").replace("/", "%2F").replace(".", "%2E")
 
 
-def _name_of(key: str) -> tuple[str, str]:
+def name_of(key: str) -> tuple[str, str]:
     """Return the root's label and the image's name from a key."""
     label, _, name = (text.replace("%2F", "/").replace("%2E", ".") for text in key.rpartition(_ROOT_ENDS))
     return label.replace("%25", "%"), name.replace("%25", "%")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from depth_anything_ros.data.pair_sets import PairedImage
 from depth_anything_ros.evaluation.protocol import SetRules
 from depth_anything_ros.runtime.errors import ModelError
 
+T = TypeVar("T")
 Predict = Callable[[np.ndarray], np.ndarray]
 """Maps RGB uint8 (H, W, 3) to float (H, W): inverse depth or meters, at the image's resolution."""
 
@@ -30,6 +32,8 @@ class ScoredModel:
         gain: returns the factor that corrects the meters for a frame's lens, or None if the set has no intrinsics.
             None if the meters are valid for any lens.
         has_unknown_shift: whether its depth lacks a scale and a shift. Only depth can then be aligned, not its inverse.
+        load: loads what an image of (height, width) needs, so that the first prediction is timed like the others; None
+            if there is nothing to load. Raises `ModelError`.
     """
 
     name: str
@@ -39,6 +43,7 @@ class ScoredModel:
     is_metric: bool = True
     gain: Callable[[LabeledImage], float | None] | None = None
     has_unknown_shift: bool = False
+    load: Callable[[int, int], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,8 @@ def predict(model: ScoredModel, frame: LabeledImage | PairedImage, flip: bool = 
     Raises:
         DataError: the model fails, or its prediction is not finite.
     """
+    if model.load is not None:
+        _named(model, frame, model.load, *frame.image.shape[:2])
     started = time.perf_counter()
     values = _output(model, frame.image, frame)
     if flip:
@@ -98,11 +105,16 @@ def predict(model: ScoredModel, frame: LabeledImage | PairedImage, flip: bool = 
     return Prediction(values, seconds, model.gain(frame) if needs_lens else 1.0)
 
 
-def _output(model: ScoredModel, image: np.ndarray, frame: LabeledImage | PairedImage) -> np.ndarray:
+def _named(model: ScoredModel, frame: LabeledImage | PairedImage, call: Callable[..., T], *arguments: Any) -> T:
+    """Return what a call of the model returns. Raise `DataError` with model and frame for a `ModelError`."""
     try:
-        prediction = model.predict(image)
+        return call(*arguments)
     except ModelError as error:
         raise DataError(f"{model.name} failed on {frame.name}: {error}") from error
+
+
+def _output(model: ScoredModel, image: np.ndarray, frame: LabeledImage | PairedImage) -> np.ndarray:
+    prediction = _named(model, frame, model.predict, image)
     if prediction.shape != image.shape[:2]:
         raise DataError(f"{model.name} predicted {prediction.shape} for {frame.name}, expected {image.shape[:2]}")
     if not np.isfinite(prediction).all():

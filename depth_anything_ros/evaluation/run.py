@@ -145,4 +145,5 @@ def _scored_model(name: str, estimator: Estimator) -> ScoredModel:
         is_metric=record.is_metric,
         gain=gain if corrects else None,
         has_unknown_shift=record.scale_model == "depth_affine",
+        load=estimator.load_for if isinstance(estimator, Estimator) else None,
     )

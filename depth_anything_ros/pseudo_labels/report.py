@@ -15,6 +15,7 @@ import numpy as np
 
 from depth_anything_ros.data.check import evenly_spaced, panel
 from depth_anything_ros.data.manifest import read_manifest
+from depth_anything_ros.data.shard_files import name_of
 from depth_anything_ros.data.shard_samples import keys_of, read_labeled
 from depth_anything_ros.pseudo_labels.folder import PROBLEM, Labeling
 from depth_anything_ros.pseudo_labels.statistics import Statistics
@@ -105,7 +106,8 @@ def _write_sheet(labeling: Labeling, file: str, samples: Mapping[tuple[str, str]
         sample = read_labeled(labeling.images / shard, labeling.output / shard, key)
         pair = np.hstack([panel(sample.image), panel(colorize(sample.inverse_depth))])
         low, high = np.nanmin(sample.inverse_depth), np.nanmax(sample.inverse_depth)
-        lines = f"{shard} {key}", f"inverse depth {low:.3g} to {high:.3g}  {remark}"
+        label, name = name_of(key)
+        lines = f"{shard} {label and label + ': '}{name}", f"inverse depth {low:.3g} to {high:.3g}  {remark}"
         pictures.append(captioned(pair, "\n".join(lines)))
     path: Path = labeling.output / file
     if pictures:

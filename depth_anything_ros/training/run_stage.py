@@ -144,7 +144,9 @@ def _run(run: StageRun, task: Task, stop: StopRequest) -> dict[str, Any]:
         if claim is not None:
             print(sources_table(configuration, data.sources))
             precision = configuration.run.precision + (f" ({reason})" if reason else "")
-            print(f"{configuration.stage} in {folder.root}, from step {training.step}, in {precision}", flush=True)
+            is_finished = training.step == configuration.optimizer.steps
+            steps = f"finished at step {training.step}" if is_finished else f"from step {training.step}"
+            print(f"{configuration.stage} in {folder.root}, {steps}, in {precision}", flush=True)
             stop.announcement = STOP_DURING_TRAINING
         result = _train(training, stop)
         if claim is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -56,6 +57,22 @@ def test_evaluate_scores_equal_command_scores(data, green, tmp_path, capsys):
     ours, theirs = json.loads(evaluation.to_json()), json.loads((tmp_path / "scores.json").read_text())
     assert ours["mean"] == theirs["mean"]
     assert ours["models"] == theirs["models"]
+
+
+def test_score_of_prediction_equals_that_of_evaluate(data, green):
+    evaluation = evaluate(green, data, "rgbd", depth_scale=1 / 5000, baselines=False)
+    (row,) = evaluation.results[0].rows
+    truth = cv2.imread(str(data / "depth" / "1.png"), cv2.IMREAD_UNCHANGED) / 5000
+    prediction = green(data / "rgb" / "1.png")
+    expected = asdict(row.images["rgbd/rgb/1.png"])
+    assert asdict(prediction.score(truth)) == pytest.approx(expected, rel=1e-5)
+    scale = prediction.fit_scale(truth)
+    assert prediction.score(truth, scale).abs_rel == pytest.approx(prediction.score(truth).abs_rel, rel=0.1)
+    assert prediction.score(truth, (2 * scale.a, 2 * scale.b)).delta1 == 0
+    with pytest.raises(ValueError, match="the truth has no pixel with known depth"):
+        prediction.score(np.zeros(truth.shape))
+    with pytest.raises(ValueError, match=r"known depth has shape \(2, 2\), the prediction \(28, 56\)"):
+        prediction.score(np.ones((2, 2)))
 
 
 def test_split_file_is_found_here_or_in_the_data(data, green, tmp_path, monkeypatch):

@@ -174,6 +174,9 @@ def test_evaluate_user_errors_give_one_line(tmp_path, data, capsys):
     )
     assert "there is no set 'house'; sets that can be" in error_of("--data", str(data), "--sets", "house")
     assert error_of(str(tmp_path / "x.mcap")).endswith(f": there is no bag {tmp_path / 'x.mcap'}")
+    assert main(["evaluate", str(data)]) == 2
+    hint = f"for a folder with images and depth give --data {data} --sets rgbd"
+    assert hint in capsys.readouterr().err
     assert "--limit is -1, must be 0 or more" in error_of("--data", str(data), "--limit", "-1")
     absent = str(tmp_path / "absent.onnx")
     assert "absent.onnx" in error_of("--data", str(data), "--sets", "tum", "--model", absent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from depth_anything_ros.evaluation.baselines import BASELINES, constant, vertica
 from depth_anything_ros.evaluation.comparison import comparisons
 from depth_anything_ros.evaluation.metrics import Scores, score_depth
 from depth_anything_ros.evaluation.panels import FirstFrame
-from depth_anything_ros.evaluation.predictions import Predict, ScoredModel
+from depth_anything_ros.evaluation.predictions import Predict, ScoredModel, predict
 from depth_anything_ros.evaluation.protocol import SetRules
 from depth_anything_ros.evaluation.protocol_files import find_protocol
 from depth_anything_ros.evaluation.report import json_report, markdown_report, text_report
@@ -135,6 +136,25 @@ def test_frame_that_one_model_fails_is_excluded_for_all(room):
         "half predicted values that are not finite for made/1",
         "half failed on made/2: out of order",
     ]
+
+
+def test_time_of_prediction_is_without_loading(room):
+    """The graph for a size is loaded when its first image comes. Of one frame, the time would be that of loading."""
+
+    def load(height, width):
+        loaded.append((height, width))
+        time.sleep(0.1)
+
+    loaded = []
+    model = ScoredModel("net", constant, "inverse_depth", load=load)
+    assert predict(model, room).seconds < 0.1
+    assert loaded == [(24, 32)]
+
+    def fail(height, width):
+        raise ModelError("no memory")
+
+    with pytest.raises(DataError, match="net failed on made/0: no memory"):
+        predict(replace(model, load=fail), room)
 
 
 def test_empty_evaluation_raises(room):
