@@ -23,7 +23,7 @@ from depth_anything_ros.ros.launch_arguments import (
     value_of,
 )
 from depth_anything_ros.ros.parameter_files import texts
-from depth_anything_ros.ros.scale_launch_arguments import SCALE
+from depth_anything_ros.ros.scale_launch_arguments import SCALE, SENSOR_TOPICS, sensor_remappings
 from depth_anything_ros.ros.viewers import viewers
 
 NAME = "{camera}"
@@ -38,6 +38,7 @@ ARGUMENTS = (
     Argument("camera_info", "", "topic of its camera_info, with {camera} too; default: next to the image topic"),
     Argument("namespace", "depth", "namespace of the node and of the topics that it publishes"),
     *SCALE,
+    *SENSOR_TOPICS,
     *RUNNING_CAMERA,
     *MODEL,
     *COMMON,
@@ -62,6 +63,8 @@ def nodes(context: LaunchContext) -> list[Action]:
         for name, pattern in patterns.items()
         if pattern
     ]
+    sensors = sensor_remappings(context)  # one sensor may serve all cameras: its topic need not contain {camera}
+    remappings += [(f"{camera}/{inner}", topic.replace(NAME, camera)) for camera in cameras for inner, topic in sensors]
     image = patterns["image"] or f"{NAME}/image"
     return [
         launching.depth_of_running_cameras(context, remappings, {"cameras": cameras}),

@@ -152,7 +152,7 @@ def depth_of_running_cameras(
     """
     own = given(context, DEPTH_PARAMETERS | {"image_transport": str, "rectified": str})
     # An outer launch file may have an argument `odom` for something else.
-    has_odometry = any(topic == ODOMETRY for topic, _ in remappings)
+    has_odometry = any(f"/{topic}".endswith(f"/{ODOMETRY}") for topic, _ in remappings)
     values = {**own, **scale_parameters(context, has_odometry), **parameters}
     files = parameter_files(context, ["depth_node"])
     return our_node(context, "depth_node", files, {"depth_node": values}, remappings, is_true(context, "respawn"))

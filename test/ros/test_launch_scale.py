@@ -13,6 +13,7 @@ pytest.importorskip("onnx", reason="the tests write a model with the onnx packag
 from client_node import client_node  # noqa: F401 - the fixture `node`
 from launch import LaunchContext
 from launched import (
+    actions,
     end,
     images_and_model,  # noqa: F401 - the fixture `folder`
     needs_installation,
@@ -117,6 +118,20 @@ def test_sensor_topics_are_remapped_only_for_their_source() -> None:
     )
     assert sensor_remappings(context) == [("scale/scan", "/scan")]
     assert scale_parameters(context)["scale.camera_pitch"] == 10.0
+
+
+def test_cameras_share_a_sensor_or_have_their_own() -> None:
+    """One laser for both cameras and a depth camera for each; odometry carries the scale of both."""
+    given = ("cameras:=front,left", "scale:=laser_scan,depth_image", "scan:=/scan", "odom:=/odom")
+    (node,) = actions("multi_camera", *given, "sensor_depth:=/{camera}/depth/image_raw")
+    node._perform_substitutions(LaunchContext())
+    rules = dict(node.expanded_remapping_rules)
+    for camera in ("front", "left"):
+        assert rules[f"{camera}/scale/scan"] == "/scan"
+        assert rules[f"{camera}/scale/odometry"] == "/odom"
+        assert rules[f"{camera}/scale/depth/image_rect"] == f"/{camera}/depth/image_raw"
+    (file,) = [path for path, _ in node._Node__expanded_parameter_arguments]
+    assert '"scale.odometry": "topic"' in Path(file).read_text()
 
 
 @needs_installation

@@ -14,6 +14,8 @@ from depth_anything_ros.geometry.frame_tree import known_frames
 from depth_anything_ros.geometry.transform import Transform
 from depth_anything_ros.processing.poses import TransformError
 
+_NOT_CONNECTED = ("LookupException", "ConnectivityException")
+"""tf2's errors if a frame is unknown, or no chain of transforms connects two frames."""
 _FRAME = re.compile(r"^Frame (.+) exists with parent (.+)\.$", re.MULTILINE)
 """A line of tf2's `all_frames_as_string`."""
 
@@ -70,7 +72,16 @@ class SensorTransforms:
             raise TransformError(
                 "a message has no frame_id (odometry: no child_frame_id): set it in the driver, or set scale.extrinsics"
             )
-        return self.lookup(camera.frame_id, sensor.frame_id, time_of(sensor.stamp))[1]
+        try:
+            return self.lookup(camera.frame_id, sensor.frame_id, time_of(sensor.stamp))[1]
+        except TransformError as error:
+            if type(error.__cause__).__name__ not in _NOT_CONNECTED:
+                raise
+            raise TransformError(
+                f"{str(error).rstrip()}; start the robot's robot_state_publisher, or `ros2 run tf2_ros "
+                f"static_transform_publisher --frame-id {camera.frame_id} --child-frame-id {sensor.frame_id}` with the "
+                "sensor's position (--x) and rotation (--qx), or set scale.extrinsics"
+            ) from error.__cause__
 
     def lookup(self, target: str, source: str, time: Time) -> tuple[float, Transform]:
         """Return a transform of TF, and its time in seconds.

@@ -387,7 +387,8 @@ function report(status) {
 
 function waiting(status) {
   const worst = Object.values(status.diagnostics).sort((a, b) => b.level - a.level)[0];
-  return worst?.level ? `no depth yet: ${worst.text}` : 'waiting for depth …';
+  if (!worst?.level) return 'waiting for depth …';
+  return worst.text.startsWith('no depth') ? worst.text : `no depth yet: ${worst.text}`;
 }
 
 function connect() {
