@@ -5,6 +5,7 @@ Everything is known: the scale of the network, the position of each sensor, and 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -115,8 +116,16 @@ def stamped(kind: str, time: float, frame: str, *values: object) -> Any:
     return TYPES.types[f"sensor_msgs/msg/{kind}"](header, *values)
 
 
+@functools.cache
+def usual_picture(time: float) -> np.ndarray:
+    """`picture` from the usual `pose`, read-only."""
+    pixels = picture(pose(time))
+    pixels.setflags(write=False)
+    return pixels
+
+
 def image_message(time: float, place: Transform | None = None) -> Any:
-    pixels = picture(pose(time) if place is None else place)
+    pixels = usual_picture(time) if place is None else picture(place)
     return stamped("Image", time, FRAME, HEIGHT, WIDTH, "rgb8", 0, 3 * WIDTH, pixels.ravel())
 
 

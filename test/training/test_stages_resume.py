@@ -2,8 +2,8 @@
 
 import json
 import os
+import resource
 import signal
-import sys
 
 import pytest
 
@@ -21,6 +21,9 @@ from depth_anything_ros.zoo.record import ModelRecord  # noqa: E402
 from depth_anything_ros.zoo.resolve import resolve  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+
+MAX_FILE = 20_000_000
+"""Bytes of a file on a "full disk": less than a state has."""
 
 
 def test_killed_run_resumes_exactly(scenes, tmp_path):
@@ -161,8 +164,8 @@ def test_full_disk_stops_run_and_keeps_last_state(scenes, tmp_path):
     values = configuration(scenes, "teacher", optimizer__steps=4, data__workers=1)
     file = written(tmp_path / "stage.yaml", values)
     folder = tmp_path / "run"
-    full = ("sh", "-c", 'ulimit -f 20000; exec "$@"', "sh", sys.executable, "-m", "depth_anything_ros")  # 20 MB a file
-    process = start(file, folder, command=full)
+    process = start(file, folder)
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (MAX_FILE, MAX_FILE))  # long before its first state
     output, _ = process.communicate(timeout=limit(300))
     assert process.returncode == 1, output
     assert "could not be written" in output
