@@ -20,7 +20,6 @@ EXTRAS = {
     "skimage": "demo",
     "aiohttp": "view",
     "shtab": "completion",
-    "webdataset": "data",
     "h5py": "data",
     "lmdb": "data",
     "OpenEXR": "data",
