@@ -309,6 +309,13 @@ def test_simulated_time_without_clock_is_reported(graph, quick):
     assert "use_sim_time:=false" in line
 
 
+def test_two_cameras_on_one_topic_are_named(graph, quick, other_participant):
+    node, client = graph(quick, (DEPTH,))
+    other_participant(client).create_publisher(Image, "image", 5)
+    line = client.wait_for_line(WARN, "so depth alternates between their images")
+    assert line.startswith(f"{node.get_namespace()}/image is published by {node.get_namespace()}/camera and ")
+
+
 def test_reason_for_no_depth_comes_before_overload(graph, tmp_path):
     """Advice to compute faster leads astray while no frame has a scale."""
     model = write_constant_model(tmp_path / "slow.onnx", np.full((4, 6), 2.0), slowness=3)

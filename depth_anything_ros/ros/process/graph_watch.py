@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage, Image
 
 from depth_anything_ros.ros.io.topic_advice import endpoints_of_other_nodes, incompatible_subscribers
 
@@ -48,7 +49,7 @@ class GraphWatch:
 
     def check(self) -> None:
         """Examine the graph. Call it periodically."""
-        problems = (*self._same_name(), *self._rivals(), *self._incompatible(), *self._no_clock())
+        problems = (*self._same_name(), *self._rivals(), *self._two_cameras(), *self._incompatible(), *self._no_clock())
         for text in problems:
             if text not in self.problems:
                 self._node.get_logger().warning(text)
@@ -81,6 +82,22 @@ class GraphWatch:
                 problems.append(
                     f"{topic} is published by {', '.join(names)} too, so subscribers receive both; start this node "
                     "with another namespace (namespace:=NAME of the launch files)"
+                )
+        return problems
+
+    def _two_cameras(self) -> list[str]:
+        """Return a line for each image topic of this node that several nodes publish."""
+        node, problems = self._node, []
+        topics = {sub.topic_name for sub in node.subscriptions if sub.msg_type in (Image, CompressedImage)}
+        for topic in sorted(topics):
+            if node.count_publishers(topic) < 2:
+                continue
+            publishers = node.get_publishers_info_by_topic(topic)
+            names = sorted({f"{one.node_namespace.rstrip('/')}/{one.node_name}" for one in publishers})
+            if len(names) > 1:
+                problems.append(
+                    f"{topic} is published by {' and '.join(names)}, so depth alternates between their images; end one "
+                    "of them, or give it another topic"
                 )
         return problems
 
