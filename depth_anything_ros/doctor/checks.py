@@ -86,5 +86,11 @@ CHECKS = {
         60,
         "the middleware hangs: end all ROS processes, then rm /dev/shm/*fastrtps_* /dev/shm/*fastdds_*",
     ),
+    "nodes": Check(
+        "running_nodes",
+        "Running depth nodes",
+        30,
+        "the middleware hangs: see the section Messages between processes",
+    ),
 }
 """In the order of the report."""
