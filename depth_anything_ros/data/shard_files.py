@@ -292,7 +292,7 @@ class SampleWriter:
 @contextmanager
 def writing_samples(file: BinaryIO) -> Iterator[SampleWriter]:
     """Open a writer of samples, and complete the file at the end of the block."""
-    with tarfile.open(fileobj=file, mode="w|", format=tarfile.USTAR_FORMAT) as tar:
+    with tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT) as tar:
         yield SampleWriter(tar)
 
 

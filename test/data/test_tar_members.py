@@ -43,7 +43,7 @@ def test_webdataset_members_are_read_by_position(tmp_path):
 
 
 def test_samples_are_written_like_webdatasets():
-    sample = {"__key__": "k" * 60, "json": b"{}", "jpg": bytes(1000), "depth.png": b"depth"}
+    sample = {"__key__": "häuser" * 40, "json": b"{}", "jpg": bytes(1000), "depth.png": b"depth"}
     ours, theirs = io.BytesIO(), io.BytesIO()
     with writing_samples(ours) as writer, webdataset.TarWriter(theirs, mtime=0, user="", group="") as other:
         writer.write(sample)
