@@ -5,9 +5,9 @@
 
 Each extra is installed by pip with its dependencies into an environment of its own, which is deleted afterwards. Size:
 all files of the environment, without pip. Import: the package's estimator and all packages of the extra, the median of
-several processes; the memory is the resident one after it. The exit status is 1 if a robot's installation (`none`; its
-ROS 2 comes from apt) is larger than the limit, or an extra cannot be installed. The other extras are measured then too.
-Needs the network.
+several processes. Its time is that of the CPU, so that other programs of the machine disturb it less; its memory is
+the resident one after it. The exit status is 1 if a robot's installation (`none`; its ROS 2 comes from apt) is larger
+than the limit, or an extra cannot be installed. The other extras are measured then too. Needs the network.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ SHARED = {"ros-kilted": ("rclpy", "sensor_msgs"), "meshes": ("numba", "PIL"), "d
 """Packages of an extra that `EXTRAS` lists under another one, or not at all."""
 MEASURE = """
 import sys, time
-started = time.perf_counter()
+started = time.process_time()
 for name in sys.argv[1:]:
     __import__(name)
-seconds = time.perf_counter() - started
+seconds = time.process_time() - started
 memory = next(line for line in open("/proc/self/status") if line.startswith("VmRSS"))
 print(seconds, int(memory.split()[1]))
 """
@@ -55,7 +55,7 @@ class Cost:
     Attributes:
         extra: its name, or `NONE`.
         size: MB (10^6 bytes) of the environment.
-        seconds: Seconds of the import.
+        seconds: CPU time of the import.
         memory: MiB that are resident after the import.
     """
 
@@ -181,7 +181,7 @@ def modules_of(extra: str) -> list[str]:
 
 
 def import_cost(python: Path, modules: Sequence[str]) -> tuple[float, float]:
-    """Return the median seconds and MiB of an import. A first process writes the compiled files.
+    """Return the median CPU seconds and MiB of an import. A first process writes the compiled files.
 
     Args:
         python: the interpreter.
@@ -207,7 +207,7 @@ def size_of(folder: Path) -> float:
 def table(costs: Sequence[Cost]) -> Iterator[str]:
     """Yield the lines of a Markdown table."""
     base = next((cost.size for cost in costs if cost.extra == NONE), None)
-    yield "| Extra | Installation, MB | more than none, MB | Import, s | Memory, MiB |"
+    yield "| Extra | Installation, MB | more than none, MB | Import, CPU s | Memory, MiB |"
     yield "|---|---|---|---|---|"
     for cost in costs:
         more = "" if base is None or cost.extra == NONE else f"{cost.size - base:.0f}"

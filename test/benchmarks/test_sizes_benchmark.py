@@ -74,7 +74,7 @@ def test_real_installation_gives_size_import_and_memory(
         "Provides-Extra: view\nRequires-Dist: absent; extra == 'view'\n"
         "Provides-Extra: completion\nRequires-Dist: shtab; extra == 'completion'\n"
     )
-    estimator = {"depth_anything_ros/runtime/estimator.py": "import time\ntime.sleep(0.03)\n"}
+    estimator = {"depth_anything_ros/runtime/estimator.py": "total = sum(range(3_000_000))\n"}
     wheel = put_wheel(wheels, "depth_anything_ros", estimator, extras)
     put_wheel(wheels, "shtab", {"shtab/__init__.py": "memory = b'x' * 50_000_000\n", "shtab/data": "x" * 2_000_000})
     constraint = tmp_path / "constraints.txt"
@@ -92,7 +92,7 @@ def test_real_installation_gives_size_import_and_memory(
     (cost,) = (sizes.Cost(**cost) for cost in json.loads((tmp_path / "costs.json").read_text()))
     assert cost.extra == "completion"
     assert 2 < cost.size < 2.4
-    assert 0.03 < cost.seconds < 3
+    assert 0.01 < cost.seconds < 3
     assert 50 < cost.memory < 90
     assert sorted(path.name for path in tmp_path.iterdir()) == ["constraints.txt", "costs.json", "wheels"]
 
