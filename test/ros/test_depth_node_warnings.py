@@ -309,6 +309,13 @@ def test_simulated_time_without_clock_is_reported(graph, quick):
     assert "use_sim_time:=false" in line
 
 
+def test_idle_node_reports_that_nobody_publishes_its_topic(graph, quick):
+    """The node is lazy, so a wrong topic is no warning until somebody subscribes; but the doctor shows this text."""
+    node, client = graph(quick, (), ("image:={namespace}/wrong",))
+    text = f"idle: no subscribers, and nobody publishes {node.get_namespace()}/wrong"
+    Reports(node, client).wait_for("camera", lambda status, _: status.message == text)
+
+
 def test_two_cameras_on_one_topic_are_named(graph, quick, other_participant):
     node, client = graph(quick, (DEPTH,))
     other_participant(client).create_publisher(Image, "image", 5)

@@ -169,8 +169,11 @@ class StreamReport:
         """Return level and text if no image has arrived since the previous status."""
         images = self._stream.input
         seconds = images.silence
-        if seconds is None or seconds < SILENCE:
-            return OK, "idle: no subscribers" if seconds is None else "idle: waiting for images"
+        if seconds is None:
+            absence = f", and nobody publishes {images.image_topic}" if images.is_unpublished else ""
+            return OK, f"idle: no subscribers{absence}"
+        if seconds < SILENCE:
+            return OK, "idle: waiting for images"
         return WARN, silence_text(images, seconds)
 
 

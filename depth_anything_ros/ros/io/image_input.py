@@ -120,6 +120,11 @@ class ImageInput:
         return self._node.count_publishers(self.image_topic)
 
     @property
+    def is_unpublished(self) -> bool:
+        """Whether nobody publishes the images."""
+        return self._local is None and not self.publishers
+
+    @property
     def why_silent(self) -> str:
         """Why no image arrives, with the fix, in one line."""
         return self._why_silent("image", self._subscriptions[1])
