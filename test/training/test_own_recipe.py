@@ -59,6 +59,9 @@ def test_fine_tuning_begins_with_depth_of_the_bundled_model(here: Path, capsys: 
     bundled = load_checkpoint(resolve("tiny").weights)
     assert torch.equal(tuned.pretrained.pos_embed, bundled.pretrained.pos_embed)
     assert torch.equal(tuned.depth_head.scratch.layer1_rn.weight, bundled.depth_head.scratch.layer1_rn.weight)
+    assert ", from step 0, in" in printed
+    assert train("finetune.yaml", "optimizer.encoder_lr=0", "optimizer.decoder_lr=0", "run.validate_every=1") == 0
+    assert ", finished at step 1, in" in capsys.readouterr().out
 
 
 def test_student_recipe_names_what_is_to_be_made_first(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
