@@ -6,6 +6,7 @@ import logging
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from fake_tensorrt import FakeTensorRt
@@ -166,7 +167,6 @@ COMMANDS = {
 
 @pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
 def test_commands_warn_of_unused_gpu(driver, tmp_path, caplog, words):
-    import cv2
 
     driver(count=1)
     picture = tmp_path / "picture.png"
@@ -197,21 +197,35 @@ def test_unused_gpu_names_pytorch_build(driver, monkeypatch, built, said):
 
 TORCH_COMMANDS = {
     "label": ["label", "FOLDER", "--teacher", "tiny", "--output", "LABELS"],
-    "train": ["train", "STAGE", "--output", "RUN", "--set", "data.labeled=[{shards: FOLDER}]"],
+    "train": [
+        "train",
+        "STAGE",
+        "--output",
+        "RUN",
+        "--set",
+        "data.labeled=[{shards: FOLDER}]",
+        "--set",
+        "data.validation=[]",
+    ],
 }
 
 
 @pytest.mark.parametrize("words", TORCH_COMMANDS.values(), ids=TORCH_COMMANDS)
 def test_pytorch_commands_warn_of_unused_gpu(driver, tmp_path, monkeypatch, caplog, words):
-    """Before they look at the data, which is not there."""
-    pytest.importorskip("webdataset", reason="the extra data")
+    """The warning comes before the shards are opened, which are not there."""
     pytest.importorskip("pydantic", reason="the extra train")
     torch = pytest.importorskip("torch", reason="the extra torch")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     driver(count=1)
     places = {"STAGE": str(REPOSITORY / "config/train/teacher.yaml")}
     places.update({name: str(tmp_path / name) for name in ("LABELS", "RUN")})
-    words = [places.get(word, word).replace("FOLDER", str(tmp_path / "absent")) for word in words]
+    (tmp_path / "pictures").mkdir()
+    cv2.imwrite(str(tmp_path / "pictures/picture.png"), np.zeros((56, 70, 3), np.uint8))
+    packed = tmp_path / "packed"
+    assert main(["data", "pack", "folder", str(tmp_path / "pictures"), "--output", str(packed)]) == 0
+    for shard in packed.glob("*.tar"):
+        shard.unlink()
+    words = [places.get(word, word).replace("FOLDER", str(packed)) for word in words]
     assert main(words) == 1
     (warning,) = idle(caplog.records)
     assert warning.levelname == "WARNING"
