@@ -8,6 +8,7 @@ from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 
 NODE = "depth_node: "
@@ -24,7 +25,7 @@ def listen(seconds: float) -> Mapping[str, dict[str, Any]]:
                 level = int.from_bytes(status.level, "little")
                 found[status.name] = {"level": level, "message": status.message}
 
-    context = rclpy.Context()
+    context = Context()
     rclpy.init(context=context)
     node = rclpy.create_node("depth_anything_ros_doctor", context=context)
     executor = SingleThreadedExecutor(context=context)
