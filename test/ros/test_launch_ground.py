@@ -19,14 +19,18 @@ from client_node import client_node  # noqa: F401 - the fixture `node`
 from depth_node_graph import floats
 from encoded_images import image_message
 from launched import answer, end, needs_installation, start, wait_for
+from rclpy.duration import Duration
 from rclpy.node import Node
 from ros_messages import ideal_camera_info
 from sensor_msgs.msg import CameraInfo, Image, Imu
 from std_srvs.srv import Trigger
 
 from depth_anything_ros.geometry.transform import Transform
+from depth_anything_ros.processing.scale_measurements import IMU_AGE
 
 HEIGHT = 0.3
+STANDS = 2.5 * IMU_AGE
+"""Seconds from the start of a slope to its first image, so that no measurement of the slope before is averaged."""
 
 
 def place(pitch: float) -> Transform:
@@ -59,6 +63,7 @@ class Robot:
     def stand(self, pitch: float) -> None:
         """Forget the depth so far, and stand on a slope."""
         self._stamps.clear()
+        self._first_image = self.node.get_clock().now() + Duration(seconds=STANDS)
         self._image = image_message(picture(place(pitch)), "rgb8")
         self._imu = Imu()
         self._imu.orientation_covariance[0] = -1.0  # no orientation: the acceleration tells
@@ -67,8 +72,10 @@ class Robot:
 
     def has_depth(self) -> bool:
         """Publish a frame; return whether the depth of one of this slope has come, and keep it."""
-        stamp = self.node.get_clock().now().to_msg()
-        messages = {"imu/data": self._imu, "front/camera_info": self._info, "front/image_rect": self._image}
+        now = self.node.get_clock().now()
+        stamp, messages = now.to_msg(), {"imu/data": self._imu}
+        if now >= self._first_image:
+            messages |= {"front/camera_info": self._info, "front/image_rect": self._image}
         for topic, message in messages.items():
             message.header.stamp, message.header.frame_id = stamp, FRAME
             self._publishers[topic].publish(message)
