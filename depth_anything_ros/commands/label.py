@@ -99,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.limit_shards < 0:
         raise CommandError("--limit-shards must be at least 0")
     with_ray = arguments.ray or arguments.ray_address is not None
-    require("torch", "pydantic", *(["ray"] if with_ray else []))
+    require("torch", "webdataset", "pydantic", *(["ray"] if with_ray else []))
     check_manifest(arguments.shards)  # before the seconds in which PyTorch is imported
     task = own_task(os.environ)
     if with_ray and task.count > 1:

@@ -19,6 +19,7 @@ from depth_anything_ros.commands import CommandError
 from depth_anything_ros.data.image_set import ImageSet
 from depth_anything_ros.system.atomic_file import describe_error, is_left_behind
 from depth_anything_ros.system.child_process import end_with_parent
+from depth_anything_ros.system.extras import require
 from depth_anything_ros.system.progress import progress_bar
 from depth_anything_ros.system.signals import signal_handlers
 
@@ -57,6 +58,7 @@ def pack_set(
     """
     from depth_anything_ros.data.shards import pack, read_manifest
 
+    require("webdataset")
     if per_shard < 1 or processes < 1:
         raise CommandError("--shard and --processes must be at least 1")
     refused, count = [], 0

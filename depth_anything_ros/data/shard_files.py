@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import re
-import tarfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -268,32 +266,11 @@ def name_of(key: str) -> tuple[str, str]:
     return label.replace("%25", "%"), name.replace("%25", "%")
 
 
-class SampleWriter:
-    """Writes samples as WebDataset's writer does, without its import of PyTorch, which takes seconds.
+def writing_samples(file: BinaryIO) -> AbstractContextManager[Any]:
+    """Open a writer of samples. The same samples give the same bytes."""
+    import webdataset  # imports PyTorch, which takes seconds; readers do not need it
 
-    The same samples give the same bytes.
-    """
-
-    def __init__(self, tar: tarfile.TarFile) -> None:
-        self._tar = tar
-
-    def write(self, sample: Mapping[str, Any]) -> None:
-        """Append a file KEY.EXTENSION for each extension, in order.
-
-        Args:
-            sample: the key as ``__key__``, and bytes by extension.
-        """
-        for extension in sorted(sample.keys() - {"__key__"}):
-            member = tarfile.TarInfo(f"{sample['__key__']}.{extension}")
-            member.size, member.mode = len(sample[extension]), 0o444
-            self._tar.addfile(member, io.BytesIO(sample[extension]))
-
-
-@contextmanager
-def writing_samples(file: BinaryIO) -> Iterator[SampleWriter]:
-    """Open a writer of samples, and complete the file at the end of the block."""
-    with tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-        yield SampleWriter(tar)
+    return webdataset.TarWriter(file, mtime=0, user="", group="")
 
 
 def numbers_in(output: Path) -> Iterator[int]:

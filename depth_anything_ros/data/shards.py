@@ -85,6 +85,8 @@ def pack(
         OSError: see `pack_shard`.
         ImportError: see `pack_shard`.
     """
+    import webdataset  # noqa: F401 - reports a missing package before any worker starts
+
     given = [roots] if isinstance(roots, Path) else list(roots)
     first = _names_of(declared, given[0])
     holds = f"shards of {narrowed(declared.name, declared.selection)}"

@@ -20,6 +20,7 @@ EXTRAS = {
     "skimage": "demo",
     "aiohttp": "view",
     "shtab": "completion",
+    "webdataset": "data",
     "h5py": "data",
     "lmdb": "data",
     "OpenEXR": "data",

@@ -108,19 +108,14 @@ def test_data_check_of_folder_needs_no_extra(repository: Path, tmp_path: Path) -
     assert (tmp_path / "sheet.png").is_file()
 
 
-def test_data_pack_of_folder_needs_no_extra(repository: Path, tmp_path: Path) -> None:
-    result = run_core_only("data", "pack", "folder", repository / "docs", "--output", tmp_path, "--processes", "1")
-    assert result.returncode == 0, result.stderr
-    assert (tmp_path / "shard-000000.tar").is_file()
-
-
 @pytest.mark.parametrize(
     ("arguments", "packages", "extras"),
     [
         (["scenes", "--output", "OUT"], "numba", "train"),
         (["scenes", "--pack", "OUT"], "numba", "train"),
+        (["data", "pack", "folder", "HERE", "--output", "OUT"], "webdataset", "data"),
         (["train", "--settings"], "torch and lightning_fabric and pydantic", "train"),
-        (["label", "HERE", "--teacher", "tiny", "--output", "OUT"], "torch and pydantic", "train"),
+        (["label", "HERE", "--teacher", "tiny", "--output", "OUT"], "torch and webdataset and pydantic", "train"),
         (["ablate", "absent.yaml", "--output", "OUT"], "torch and lightning_fabric and pydantic", "train"),
         (["pipeline", "absent.yaml", "--output", "OUT"], "pydantic", "train"),
         (["export", "tiny", "--output", "OUT/tiny.onnx"], "torch and onnx and safetensors", "onnx,torch"),

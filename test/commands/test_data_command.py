@@ -401,6 +401,14 @@ def test_pack_with_killed_process_keeps_finished_shards(tmp_path, capsys):
     assert json.loads((output / "manifest.json").read_text())["samples"] == 4
 
 
+def test_pack_without_webdataset_names_extra(tmp_path, capsys, monkeypatch):
+    put(tmp_path / "set" / "a.jpg", picture(0))
+    monkeypatch.setitem(sys.modules, "webdataset", None)
+    monkeypatch.delitem(sys.modules, "depth_anything_ros.data.shards", raising=False)
+    assert main(["data", "pack", "folder", str(tmp_path / "set"), "--output", str(tmp_path / "shards")]) == 1
+    assert "it comes with the extra data: pip install '.[data]'" in error_in(capsys.readouterr().err)
+
+
 def test_check_without_reader_package_names_extra_once(tmp_path, capsys, monkeypatch):
     """And not for each of its images."""
     MINIATURES["hypersim"](tmp_path / "set")
@@ -414,7 +422,7 @@ def test_check_without_reader_package_names_extra_once(tmp_path, capsys, monkeyp
 def test_check_of_folder_needs_no_reader_packages(tmp_path, capsys, monkeypatch):
     """Whoever has pictures in a folder needs none of the extra."""
     put(tmp_path / "set" / "a.jpg", picture(0))
-    for name in ("h5py", "lmdb", "OpenEXR", "rosbags", "rosbags.highlevel", "scipy", "scipy.io"):
+    for name in ("webdataset", "h5py", "lmdb", "OpenEXR", "rosbags", "rosbags.highlevel", "scipy", "scipy.io"):
         monkeypatch.setitem(sys.modules, name, None)
     assert main(["data", "check", "folder", str(tmp_path / "set")]) == 0
     assert "folder: 1 images; 1 of 1 samples decode" in capsys.readouterr().out

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import tarfile
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from hypothesis import strategies as st
 from miniature_files import put, put_tar
 
 from depth_anything_ros.data.frame import DataError
-from depth_anything_ros.data.shard_files import writing_samples
 from depth_anything_ros.data.tar_members import ArchiveError, read_member, tar_members
 
 MEMBERS = {"b/1.jpg": b"x" * 700, "a.json": b"{}", "empty.txt": b"", f"{'long/' * 30}häuser.png": b"y" * 512}
@@ -40,15 +38,6 @@ def test_webdataset_members_are_read_by_position(tmp_path):
         writer.write({"__key__": "one", "jpg": b"image", "depth.png": b"depth", "json": b"{}"})
     assert sorted(tar_members(tmp_path / "a.tar")) == ["one.depth.png", "one.jpg", "one.json"]
     assert read_member(tmp_path / "a.tar", "one.depth.png") == b"depth"
-
-
-def test_samples_are_written_like_webdatasets():
-    sample = {"__key__": "häuser" * 40, "json": b"{}", "jpg": bytes(1000), "depth.png": b"depth"}
-    ours, theirs = io.BytesIO(), io.BytesIO()
-    with writing_samples(ours) as writer, webdataset.TarWriter(theirs, mtime=0, user="", group="") as other:
-        writer.write(sample)
-        other.write(sample)
-    assert ours.getvalue() == theirs.getvalue()
 
 
 def test_folders_and_links_are_no_members(tmp_path):

@@ -19,7 +19,7 @@ from depth_anything_ros.system.atomic_file import atomic_write
 from depth_anything_ros.system.output_folder import RUN, Made, OutputFolder, claimed
 
 MADE = Made(RUN, RUN, "train")
-PACKAGES = ("torch", "lightning-fabric", "numpy", "opencv-python-headless")
+PACKAGES = ("torch", "lightning-fabric", "numpy", "opencv-python-headless", "webdataset")
 
 
 @dataclass(frozen=True)
