@@ -66,7 +66,7 @@ def _run(command: str | None, arguments: list[str]) -> int:
     from depth_anything_ros.commands.overwriting import refuse_overwriting
 
     refuse_overwriting(parser, parsed)
-    with _download_log():
+    with _download_log(), _download_question(command):
         return parsed.run(parsed) or 0
 
 
@@ -82,6 +82,26 @@ def _download_log() -> Iterator[None]:
     finally:
         log.removeHandler(handler)
         log.setLevel(level)
+
+
+@contextmanager
+def _download_question(command: str) -> Iterator[None]:
+    """Ask before a large download if a person can answer; `models fetch` is an answer already."""
+    if command == "models" or not all(stream and stream.isatty() for stream in (sys.stdin, sys.stderr)):
+        yield
+        return
+    from depth_anything_ros.zoo.download import confirmation
+
+    token = confirmation.set(_ask)
+    try:
+        yield
+    finally:
+        confirmation.reset(token)
+
+
+def _ask(question: str) -> bool:
+    print(f"{question} [Y/n] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("", "y", "yes")
 
 
 def _failed(command: str | None, error: object) -> int:

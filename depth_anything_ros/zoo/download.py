@@ -7,6 +7,8 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,10 @@ PARTIAL_PREFIX = ".partial-"
 SPACE_PREFIX = "spaces/"
 MEGABYTES = {"vits": 99, "vitb": 390, "vitl": 1341, **peers.MEGABYTES}
 """Sizes of the official weights by encoder, and of others by model."""
+LARGE_MEGABYTES = 20
+"""From this size, or if the size is unknown, a person is asked."""
+confirmation: ContextVar[Callable[[str], bool]] = ContextVar("confirmation", default=lambda question: True)
+"""Answers a question before a large download. The command line sets it on a terminal; the default is yes."""
 _LFS_HASH = re.compile(r"[0-9a-f]{64}")
 """What the hub gives as the ETag of a large file: its SHA-256. Small files have a shorter hash of another kind."""
 
@@ -31,11 +37,13 @@ class DownloadError(OSError):
 def download(model: CachedModel) -> None:
     """Download the files that are missing in the cache, with a progress bar on a terminal.
 
-    The log first reports the hub, the files, their size and license. Each file is verified and appears atomically. Two
-    processes that need the same model download it once. The hub is `HF_ENDPOINT`, by default https://huggingface.co.
+    The log first reports the hub, the files, their size and license, and `confirmation` is asked. Each file is verified
+    and appears atomically. Two processes that need the same model download it once. The hub is `HF_ENDPOINT`, by
+    default https://huggingface.co.
 
     Raises:
-        DownloadError: the hub cannot be reached or rejects the request, or the extra `hub` is not installed.
+        DownloadError: the hub cannot be reached or rejects the request, the extra `hub` is not installed, or the answer
+            is no.
         DamagedModelError: the download has the wrong SHA-256; it is deleted.
     """
     record = model.record
@@ -55,18 +63,34 @@ def download(model: CachedModel) -> None:
         model.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DownloadError(f"cannot create the cache folder {model.folder}: {error}") from error
+    _announce(model)
     with filelock.FileLock(model.folder / ".lock"):
         _sweep(model.folder)
-        if missing := model.missing():
-            log.info(_announcement(model, missing))
-        for file in missing:
+        for file in model.missing():
             _download_file(model, file)
+
+
+def _announce(model: CachedModel) -> None:
+    """Report the download, and ask before a large one."""
+    missing = model.missing()
+    if not missing:
+        return
+    log.info(_announcement(model, missing))
+    if (_megabytes(model) or LARGE_MEGABYTES) >= LARGE_MEGABYTES and not confirmation.get()("download it now?"):
+        name = model.record.name
+        raise DownloadError(
+            f"{name} was not downloaded; `depth_anything_ros models fetch {name}` does so without asking"
+        )
+
+
+def _megabytes(model: CachedModel) -> int | None:
+    return MEGABYTES.get(model.record.name) or MEGABYTES.get(model.record.encoder or "")
 
 
 def _announcement(model: CachedModel, missing: list[ModelFile]) -> str:
     record = model.record
     terms = " (not for commercial use)" if "NC" in record.license.split("-") else ""
-    megabytes = MEGABYTES.get(record.name) or MEGABYTES.get(record.encoder or "")
+    megabytes = _megabytes(model)
     size = f"about {megabytes} MB, " if megabytes else ""
     names = ", ".join(file.name for file in missing)
     source = f"{endpoint()}/{record.repository}"

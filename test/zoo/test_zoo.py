@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import pty
 import re
 import shutil
 import signal
@@ -462,6 +463,32 @@ def test_models_fetch_shows_progress(hub, tmp_path):
     _, errors = process.communicate(timeout=limit(60))
     assert process.returncode == 0
     assert re.search(r"weights\.safetensors.*100%", errors)
+
+
+@pytest.mark.parametrize("answer", ["n", "y"])
+def test_large_download_is_asked_for_on_a_terminal(hub, cache, tmp_path, answer):
+    pytest.importorskip("torch", reason="exports need PyTorch")
+    record = known_models()["depth_anything_v2_vits"]
+    path = f"/{record.repository}/resolve/main/{record.files[0].name}"
+    hub.files[path] = CONTENT
+    terminal, end = pty.openpty()
+    os.write(terminal, f"{answer}\n".encode())
+    words = ("export", record.name, "--size", "56x70", "--output", str(tmp_path / "model.onnx"))
+    process = subprocess.run(
+        [sys.executable, "-m", "depth_anything_ros.cli", *words],
+        stdin=end,
+        stderr=end,
+        stdout=subprocess.DEVNULL,
+        timeout=limit(60),
+    )
+    os.close(end)
+    output = os.read(terminal, 100_000).decode()
+    os.close(terminal)
+    assert "about 99 MB, license Apache-2.0" in output
+    assert "download it now? [Y/n]" in output
+    assert process.returncode == 1  # the bytes are not those weights
+    assert (f"models fetch {record.name}" in output) == (answer == "n")
+    assert hub.requests.count(("GET", path)) == (answer == "y")
 
 
 def test_zoo_imports_neither_torch_nor_ros():
