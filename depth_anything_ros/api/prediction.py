@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -149,7 +149,7 @@ class Prediction:
             )
         return scale
 
-    def score(self, truth: KnownDepth, scale: ScaleLike = "fit") -> Scores:
+    def score(self, truth: KnownDepth, scale: ScaleLike | Literal["fit"] = "fit") -> Scores:
         """Return the errors against known depth, over the pixels where it is known.
 
         Args:

@@ -32,7 +32,7 @@ class DepthVideos:
 
     def __init__(self, folder: Path, every: int) -> None:
         self._folder, self._every = folder, every
-        self._source: Path | None = None
+        self._position: int | None = None  # of the present input
         self._stems: set[str] = set()
         self._path, self._partial = folder, folder
         self._writer: cv2.VideoWriter | None = None
@@ -48,7 +48,7 @@ class DepthVideos:
         """
         if frame.source.suffix.lower() not in VIDEO_SUFFIXES:
             return None
-        if frame.source != self._source:
+        if frame.position != self._position:
             self.close()
             self._begin(frame, prediction.image.shape[:2])
         if prediction.image.shape[:2] != self._size:
@@ -76,7 +76,7 @@ class DepthVideos:
     def _begin(self, frame: FileImage, size: tuple[int, int]) -> None:
         stem = unused_stem(frame.source.stem, self._stems)
         self._stems.add(stem)
-        self._source, self._size, self._colors = frame.source, size, SteadyColors()
+        self._position, self._size, self._colors = frame.position, size, SteadyColors()
         self._path = self._folder / f"{stem}.mp4"
         self._partial = partial_of(self._path) / self._path.name  # OpenCV chooses the format by the extension
         self._partial.parent.mkdir()

@@ -36,6 +36,7 @@ class FileImage:
         error: the reason why there is no image.
         dropped: number of the file's images that the ``error`` affects.
         pages: number of images in the file, of which this is the first.
+        position: number of the input in `read_frames`, from 0; a file given twice has two.
     """
 
     stem: str
@@ -44,6 +45,7 @@ class FileImage:
     error: str | None = None
     dropped: int = 0
     pages: int = 1
+    position: int = 0
 
 
 def list_sources(inputs: Iterable[str | os.PathLike[str]], results: Path | None = None) -> list[Path]:
@@ -107,12 +109,12 @@ def read_frames(sources: Iterable[Path], every: int = 1, input_range: InputRange
         _3, … appended.
     """
     used: set[str] = set()
-    for source in sources:
+    for position, source in enumerate(sources):
         is_video = kind_of_named_file(source) is FileKind.VIDEO
         for frame in _read_video(source, every) if is_video else (read_image(source, input_range),):
             stem = unused_stem(frame.stem, used)
             used.add(stem)
-            yield replace(frame, stem=stem)
+            yield replace(frame, stem=stem, position=position)
 
 
 def count_frames(sources: Collection[Path], every: int = 1) -> int | None:

@@ -198,6 +198,14 @@ def test_videos_of_equal_name_get_a_video_each(model, tmp_path):
     assert sorted(path.name for path in (tmp_path / "out").glob("*.mp4")) == sorted(set(made))
 
 
+def test_a_video_given_twice_gets_a_video_each_time(model, tmp_path):
+    video = str(write_video(tmp_path / "drive.avi", 3))
+    assert main(["predict", video, video, "--model", model, "--output", str(tmp_path / "out"), "--save", "mp4"]) == 0
+    assert [entry["mp4"] for entry in report(tmp_path / "out")["files"]] == ["drive.mp4"] * 3 + ["drive_2.mp4"] * 3
+    for name in ("drive", "drive_2"):
+        assert cv2.VideoCapture(str(tmp_path / "out" / f"{name}.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 3
+
+
 def test_mp4_of_images_is_refused_or_reported(model, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     cv2.imwrite("ramp.png", ramp())
