@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect, insort
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -114,6 +114,23 @@ class FrameTree:
                 "during all of the recording, or give --extrinsics"
             )
         return nearest[1]
+
+
+def missing_link(parents: Mapping[str, str], target: str, source: str) -> tuple[str, str]:
+    """Return parent and child of a transform that connects two frames. The child has no parent yet: TF allows only one.
+
+    Args:
+        parents: the parent of each frame that has one.
+        target: the camera's frame.
+        source: the sensor's frame.
+    """
+    if source not in parents:
+        return target, source
+    root, passed = target, {target}
+    while (parent := parents.get(root)) is not None and parent not in passed:
+        root = parent
+        passed.add(root)
+    return source, root
 
 
 def known_frames(frames: Collection[str]) -> str:

@@ -34,6 +34,7 @@ class ScaleChoice:
         is_warning: whether that line is a warning.
         reference_focal: focal length of a metric model in pixels at its input, if each frame is corrected for its
             camera by `postprocessing.meters.focal_gain`; otherwise None.
+        has_nominal: whether an unknown scale can be replaced by the model's nominal one.
     """
 
     scale: Scale | None
@@ -41,6 +42,7 @@ class ScaleChoice:
     text: str
     is_warning: bool = False
     reference_focal: float | None = None
+    has_nominal: bool = False
 
     @property
     def gives_depth(self) -> bool:
@@ -95,7 +97,8 @@ def _choose(parameters: StreamParameters, record: ModelRecord, sources: Sequence
         return ScaleChoice(Scale(a, b), "set", text + _NEGATIVE * is_negative, is_warning=is_negative)
     missing = f"{_HALF_A_SCALE}; " if any(given) and record.scale_model != "depth_scale" else ""
     if record.nominal_scale is None or not parameters.scale_nominal:
-        return ScaleChoice(None, "unknown", missing + _no_scale(record, formula), is_warning=True)
+        text, has_nominal = missing + _no_scale(record, formula), record.nominal_scale is not None
+        return ScaleChoice(None, "unknown", text, is_warning=True, has_nominal=has_nominal)
     scale = Scale(*record.nominal_scale)
     text = (
         f"scale is NOMINAL, not measured: a = {scale.a:g}, b = {scale.b:g} from the record of {record.name}; "

@@ -52,7 +52,7 @@ def scale_parameters(context: LaunchContext, has_odometry: bool = False) -> dict
         ValueError: a source is unknown, a number is invalid, or there are two kinds of odometry.
     """
     parameters: dict[str, list[str] | float | str | bool] = {}
-    sources = [name.strip() for name in value_of(context, "scale").split(",") if name.strip()]
+    sources = _sources(context)
     if sources == [NOMINAL]:
         parameters["scale.nominal"] = True
     elif sources:
@@ -89,7 +89,7 @@ def sensor_remappings(context: LaunchContext) -> list[tuple[str, str]]:
     Raises:
         ValueError: a topic is invalid.
     """
-    sources = [name.strip() for name in value_of(context, "scale").split(",") if name.strip()]
+    sources = [name for name in _sources(context) if name != NOMINAL]
     remappings = []
     for argument, (source, inner, _) in SENSORS.items():
         topic = value_of(context, argument)
@@ -97,6 +97,10 @@ def sensor_remappings(context: LaunchContext) -> list[tuple[str, str]]:
             check_topic(argument, topic)
             remappings.append((inner, topic))
     return remappings
+
+
+def _sources(context: LaunchContext) -> list[str]:
+    return [name.strip() for name in value_of(context, "scale").split(",") if name.strip()]
 
 
 def _warn_unless(has_effect: bool, argument: str, value: str, source: str) -> bool:

@@ -22,8 +22,10 @@ from waiting import limit
 
 
 def test_warning_of_a_running_node_is_a_note(graph, tmp_path: Path) -> None:
-    """Its topics and scale were no matter of the doctor: it said that nothing is wrong."""
-    node, client = graph(write_constant_model(tmp_path / "unscaled.onnx", np.full((4, 6), 2.0)), ())
+    """Whatever the node's name: a robot may have renamed it."""
+    model = write_constant_model(tmp_path / "unscaled.onnx", np.full((4, 6), 2.0))
+    node, client = graph(model, (), ("__node:=eyes",))
+    assert node.get_name() == "eyes"
     client.listen("depth/image_rect")
     command = [sys.executable, "-m", "depth_anything_ros", "doctor", "--json", "--only", "nodes"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=limit(60))

@@ -9,7 +9,7 @@ pytest.importorskip("rosbags", reason="builds the messages with rosbags")
 
 from calibration_bags import START, transform_message
 
-from depth_anything_ros.geometry.frame_tree import FrameTree, FrameTreeError
+from depth_anything_ros.geometry.frame_tree import FrameTree, FrameTreeError, missing_link
 from depth_anything_ros.geometry.transform import Transform
 
 TURN = Transform.from_quaternion([0, 0, 0.6, 0.8], [1.0, 2.0, 3.0])
@@ -84,3 +84,17 @@ def test_quaternion_of_any_rotation_is_read_back() -> None:
     for quaternion in [*rng.normal(size=(20, 4)), *np.eye(4), [1.0, 1.0, 0.0, 0.0]]:
         transform = Transform.from_quaternion(quaternion, [0, 0, 0])
         assert Transform.from_quaternion(transform.quaternion, [0, 0, 0]).rotation == pytest.approx(transform.rotation)
+
+
+@pytest.mark.parametrize(
+    ("parents", "link"),
+    [
+        ({}, ("optical", "lidar")),
+        ({"optical": "camera"}, ("optical", "lidar")),
+        ({"lidar": "base"}, ("lidar", "optical")),
+        ({"lidar": "base", "optical": "camera", "camera": "camera_link"}, ("lidar", "camera_link")),
+    ],
+)
+def test_missing_link_gives_no_frame_a_second_parent(parents: dict[str, str], link: tuple[str, str]) -> None:
+    """A second parent of the lidar would tear it from the robot."""
+    assert missing_link(parents, "optical", "lidar") == link

@@ -293,14 +293,39 @@ def test_images_without_stamps_warn_once(graph, quick):
 @pytest.mark.parametrize("others", [(), ("depth/camera_info", "inverse_depth/image")])
 def test_depth_subscriber_without_scale_is_reported(graph, tmp_path, others):
     """Also while another output, such as camera_info for the page, keeps the camera open."""
-    model = write_constant_model(tmp_path / "unscaled.onnx", np.full((4, 6), 2.0))
-    node, client = graph(model, others)
+    model = write_constant_model(tmp_path / "unscaled.onnx", np.full((4, 6), 2.0), nominal_scale=(1.0, 0.0))
+    node, client = graph(model, others, scale__nominal=False)
     client.listen(DEPTH)
     with running(lambda: client.publish_image(small())):
         Reports(node, client).wait_for(
             "camera",
             lambda status, _: status.level == DiagnosticStatus.WARN and "scale:=nominal to try" in status.message,
         )
+
+
+def test_model_without_nominal_scale_is_not_offered_one(graph, tmp_path):
+    node, client = graph(write_constant_model(tmp_path / "unscaled.onnx", np.full((4, 6), 2.0)), ())
+    client.listen(DEPTH)
+    Reports(node, client).wait_for(
+        "camera",
+        lambda status, _: (
+            status.message.startswith("no depth, because")
+            and "set scale.source" in status.message
+            and "nominal" not in status.message
+        ),
+    )
+
+
+def test_silent_camera_is_reported_before_the_unknown_scale(graph, tmp_path):
+    """Both are missing for depth, and the first one for every output."""
+    model = write_constant_model(tmp_path / "unscaled.onnx", np.full((4, 6), 2.0))
+    node, client = graph(model, ("inverse_depth/image", DEPTH))
+    Reports(node, client).wait_for(
+        "camera",
+        lambda status, _: (
+            status.message.startswith("no image for") and "; no depth, because the model is relative" in status.message
+        ),
+    )
 
 
 def test_simulated_time_without_clock_is_reported(graph, quick):
@@ -319,7 +344,7 @@ def test_idle_node_reports_that_nobody_publishes_its_topic(graph, quick):
 def test_two_cameras_on_one_topic_are_named(graph, quick, other_participant):
     node, client = graph(quick, (DEPTH,))
     other_participant(client).create_publisher(Image, "image", 5)
-    line = client.wait_for_line(WARN, "so depth alternates between their images")
+    line = client.wait_for_line(WARN, "so images of both arrive in turn")
     assert line.startswith(f"{node.get_namespace()}/image is published by {node.get_namespace()}/camera and ")
 
 

@@ -84,6 +84,12 @@ def test_scale_nominal_sets_the_parameter() -> None:
         scale_parameters(context)
 
 
+def test_nominal_scale_uses_no_sensor_topic() -> None:
+    context = LaunchContext()
+    context.launch_configurations.update(EMPTY | {"scale": "nominal", "odom": "/odom"})
+    assert sensor_remappings(context) == []
+
+
 def test_odometry_is_a_topic_or_a_frame() -> None:
     context = LaunchContext()
     context.launch_configurations.update(EMPTY | {"odom_frame": "odom"})

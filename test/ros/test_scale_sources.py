@@ -16,6 +16,7 @@ from depth_node_graph import (
     WARN,
     floats,
     node_and_client,  # noqa: F401 - the fixture `graph`
+    node_of_another_participant,  # noqa: F401 - the fixture `other_participant`
     private_context,  # noqa: F401 - the fixture `context`
 )
 from diagnostic_reports import Reports
@@ -41,10 +42,11 @@ from scale_rig import (
     room,
     scan_of,
 )
-from sensor_msgs.msg import CameraInfo, Image, Imu, LaserScan, PointCloud2, Range
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, LaserScan, PointCloud2, Range
 from std_srvs.srv import Trigger
 
 from depth_anything_ros.ros.depth_node import diagnostics
+from depth_anything_ros.ros.io.topic_advice import published_topics
 
 
 @pytest.mark.parametrize("source", ["point_cloud", "depth_image 32FC1", "depth_image 16UC1", "laser_scan"])
@@ -332,6 +334,23 @@ def test_misnamed_sensor_topic_is_answered_with_the_published_one(graph, tmp_pat
         return bool(rig.scales) and advice in rig.scales[-1].status[0].message
 
     client.spin_until(advised, "the advice")
+
+
+@pytest.mark.parametrize("topic", ["scale/depth/image_rect", "scale/depth/image_rect/compressed"])
+def test_compressed_sensor_depth_needs_no_image_transport(graph, other_participant, tmp_path: Path, topic: str) -> None:
+    """image_transport is a parameter of the camera's images; depth is read raw only."""
+    model = write_constant_model(tmp_path / "model.onnx", relative(room()))
+    node, client = graph(model, (DEPTH,), scale__source=["depth_image"])
+    publisher = other_participant(client).create_publisher(CompressedImage, topic, 5)
+    sources = node.streams[""]._scale_sources
+
+    def advice() -> str:
+        sources.advise()
+        return sources.measurements.advice.get("depth_image", "")
+
+    client.spin_until(lambda: publisher.topic_name in published_topics(node) and advice(), "the advice")
+    assert "remap scale/depth/image_rect to the sensor's topic" in advice()
+    assert "image_transport" not in advice()
 
 
 def test_camera_info_of_depth_camera_is_found_next_to_its_image(graph, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_tf_brings_a_cloud_into_the_camera_and_a_gap_is_reported(graph, tmp_path
     client.spin_until(
         lambda: rig.scales and "no transform from lidar to" in rig.scales[-1].status[0].message, "the gap"
     )
-    fix = f"static_transform_publisher --frame-id {FRAME} --child-frame-id lidar` with the sensor's position"
+    fix = f"static_transform_publisher --frame-id {FRAME} --child-frame-id lidar` with the position"
     client.spin_until(lambda: fix in rig.scales[-1].status[0].message, "the command that publishes it")
     assert f"to {FRAME}; it has no frames: " in rig.scales[-1].status[0].message
     assert client.received[DEPTH] == []

@@ -68,6 +68,7 @@ def test_page_shows_points_measures_and_sets_the_scale(tmp_path):
             text = await page.evaluate("document.body.innerText")
             for words in ("29.9 Hz", "32 ms", "nominal", "center 3.00 m", "<b>overload</b>", "a <script>line</script>"):
                 assert words in text
+            assert await page.evaluate("document.getElementById('guess').innerText") == "nominal: the size is guessed"
             # The cloud is drawn: its colors are those of the image, and the red square is before the wall.
             await page.wait_for(
                 "(() => { const c = document.querySelector('#scene canvas'), t = document.createElement('canvas');"

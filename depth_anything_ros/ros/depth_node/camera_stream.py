@@ -17,7 +17,7 @@ from depth_anything_ros.processing.scale_choice import ScaleChoice
 from depth_anything_ros.processing.scale_parameters import ScaleMeasuring
 from depth_anything_ros.ros.depth_node.frame_processor import FrameProcessor
 from depth_anything_ros.ros.depth_node.frame_scheduler import FrameScheduler
-from depth_anything_ros.ros.depth_node.frame_statistics import FrameStatistics
+from depth_anything_ros.ros.depth_node.frame_statistics import REPLACED, FrameStatistics
 from depth_anything_ros.ros.depth_node.outputs import DepthOutputs
 from depth_anything_ros.ros.depth_node.scale_sources import ScaleSources, odometry_of
 from depth_anything_ros.ros.depth_node.stream_geometry import StreamGeometry
@@ -220,7 +220,7 @@ class CameraStream:
         if lost is frame:  # received while the node was deactivated
             self.statistics.ignore()
         elif lost is not None:
-            self.statistics.drop("newer came", BUSY)
+            self.statistics.drop(REPLACED, BUSY)
 
     def _release_frame(self, stamp: Stamp) -> None:
         """Stop holding the latest frame, if it waits for the camera_info with this stamp."""

@@ -14,7 +14,7 @@ from rclpy.node import Node
 from depth_anything_ros.processing.frame_settings import FrameSettings
 from depth_anything_ros.processing.scale_choice import ScaleChoice
 from depth_anything_ros.ros.depth_node.camera_stream import CameraStream
-from depth_anything_ros.ros.depth_node.frame_statistics import Snapshot
+from depth_anything_ros.ros.depth_node.frame_statistics import REPLACED, Snapshot
 from depth_anything_ros.ros.depth_node.stream_geometry import UNCORRECTED
 from depth_anything_ros.ros.depth_node.stream_watch import silence_text
 from depth_anything_ros.ros.io.image_input import NO_STAMP
@@ -35,10 +35,6 @@ _CONSEQUENCES = {
     "metric": "depth is in the model's own meters, because no sensor corrects them",
 }
 """What follows for depth if sensors give no scale, by the state of the scale."""
-_UNKNOWN_SCALE = (
-    "no depth, because the model is relative and the scale is unknown: start with scale:=SENSOR (docs/metric.md), or "
-    "with scale:=nominal to try it out; without a launch file set scale.source or scale.nominal"
-)
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
 log = logging.getLogger(__name__)
@@ -134,11 +130,14 @@ class StreamReport:
     ) -> tuple[bytes, str]:
         received, published = counts.received - before.received, counts.published - before.published
         new = {cause: count - before.dropped.get(cause, 0) for cause, count in counts.dropped.items()}
-        replaced = new.pop("newer came", 0)
+        replaced = new.pop(REPLACED, 0)
         bad = {cause: count for cause, count in new.items() if count > 0}
         problems = [_dropped(bad, counts.details)] if bad else self._problems(received, published, problem, corrects)
         if self._stream.lacks_scale and not rest:
-            problems.append(_UNKNOWN_SCALE)
+            problems.append(_unknown_scale(self._stream.scale))
+        level, text = (OK, rest or "running") if rest or received else self._silence()
+        if level != OK:
+            problems.insert(0, text)
         share, limit = replaced / received if received else 0.0, self._stream.parameters.overload_share
         if share > limit:  # last, because another problem may be why no image goes out
             problems.append(
@@ -148,7 +147,7 @@ class StreamReport:
             )
         if problems:
             return WARN, "; ".join(problems)
-        return (OK, rest or "running") if rest or received else self._silence()
+        return level, text
 
     def _problems(self, received: int, published: int, problem: str | None, corrects: bool) -> list[str]:
         """Return what is wrong, if images arrived since the previous status and none was dropped."""
@@ -182,6 +181,17 @@ def _dropped(causes: Mapping[str, int], details: Mapping[str, str]) -> str:
     detail = details[max(causes, key=causes.__getitem__)]
     text = "dropped: " + ", ".join(f"{count} {cause}" for cause, count in sorted(causes.items()))
     return f"{text} ({detail})" if detail else text
+
+
+def _unknown_scale(choice: ScaleChoice | None) -> str:
+    """Return that depth needs a scale, with the fix."""
+    launched, otherwise = "", ""
+    if choice is not None and choice.has_nominal:
+        launched, otherwise = ", or with scale:=nominal to try it out", " or scale.nominal"
+    return (
+        "no depth, because the model is relative and the scale is unknown: start with scale:=SENSOR (docs/metric.md)"
+        f"{launched}; without a launch file set scale.source{otherwise}"
+    )
 
 
 def _fixed_scale(choice: ScaleChoice, settings: FrameSettings | None) -> dict[str, str]:

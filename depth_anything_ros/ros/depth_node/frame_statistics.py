@@ -9,6 +9,8 @@ from statistics import fmean
 
 WINDOW_LENGTH = 1000
 """Number of latest frames whose times are kept."""
+REPLACED = "newer came"
+"""The cause of a frame that a newer one replaced."""
 
 
 @dataclass(frozen=True)

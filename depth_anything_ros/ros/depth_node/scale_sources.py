@@ -67,8 +67,9 @@ class ScaleSources:
 
     def _topic(self, name: str) -> str:
         """Return the resolved name of one of `TOPICS`."""
-        resolved = self._node.resolve_topic_name(self._prefix + (DEPTH if name == DEPTH_INFO else name))
-        return info_topic(self._node, self._prefix + name, resolved) if name == DEPTH_INFO else resolved
+        if name == DEPTH_INFO:
+            return info_topic(self._node, self._prefix + name, self._topic(DEPTH))
+        return self._node.resolve_topic_name(self._prefix + name)
 
     def advise(self) -> None:
         """Find out why sources have sent nothing. Called periodically in the executor's thread."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from depth_anything_ros.ros.depth_node.camera_stream import CameraStream
-from depth_anything_ros.ros.depth_node.frame_statistics import Snapshot
+from depth_anything_ros.ros.depth_node.frame_statistics import REPLACED, Snapshot
 from depth_anything_ros.ros.depth_node.persistent_warning import PersistentWarning
 from depth_anything_ros.ros.io.image_input import ImageInput
 
@@ -13,9 +13,6 @@ WINDOW = 5.0
 """Seconds without an image, or with no image processed, before a warning."""
 MIN_IMAGES = 3
 """Minimum number of images to judge, without those above max_rate. Fewer images wait for the next ones."""
-
-REPLACED = "newer came"
-"""The cause of a frame that a newer one replaced."""
 
 
 class StreamWatch:

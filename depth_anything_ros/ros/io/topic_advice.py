@@ -11,6 +11,8 @@ from rclpy.qos import DurabilityPolicy, QoSCompatibility, QoSProfile, Reliabilit
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+CAMERA = "camera"
+"""What publishes the images."""
 POLICIES = {"reliable": "reliability", "transient local": "durability"}
 """The policy by words of `qos_check_compatible`; the others have their own name there."""
 MAX_LISTED = 5
@@ -71,7 +73,7 @@ def why_silent(
     asked: QoSProfile,
     publishers: Sequence[TopicEndpointInfo],
     topics: Mapping[str, set[str]],
-    sender: str = "camera",
+    sender: str = CAMERA,
 ) -> str:
     """Return why no message arrives on a topic, with the fix, in one line.
 
@@ -82,7 +84,7 @@ def why_silent(
         asked: quality of service of the subscription.
         publishers: publishers of the topic, of any type.
         topics: published topics and their types, from `published_topics`.
-        sender: what should publish the topic.
+        sender: what should publish the topic. The parameter image_transport is only for a `CAMERA`.
     """
     matching = [publisher for publisher in publishers if publisher.topic_type == type_name]
     if matching:
@@ -92,8 +94,10 @@ def why_silent(
     other_types = {publisher.topic_type for publisher in publishers}
     if other_types:
         problem = f"it is published as {_short(min(other_types))}, not as {_short(type_name)}"
-        fix = _switch(argument, topic, type_name, other_types) or _remap(argument, type_name, topic, topics, sender)
-        return f"{problem}: {fix}"
+        switch = _switch(argument, topic, type_name, other_types) if sender == CAMERA else ""
+        return f"{problem}: {switch or _remap(argument, type_name, topic, topics, sender)}"
+    if sender != CAMERA:
+        return _remap(argument, type_name, topic, topics, sender)
     base, suffix = topic.removesuffix("/compressed"), "/compressed"
     if type_name == IMAGE and COMPRESSED in topics.get(topic + suffix, ()):
         return f"only {topic}{suffix} is published: set image_transport:=compressed"

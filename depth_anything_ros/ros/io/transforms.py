@@ -10,7 +10,7 @@ from rclpy.clock import ClockType
 from rclpy.node import Node
 from rclpy.time import Time
 
-from depth_anything_ros.geometry.frame_tree import known_frames
+from depth_anything_ros.geometry.frame_tree import known_frames, missing_link
 from depth_anything_ros.geometry.transform import Transform
 from depth_anything_ros.processing.poses import TransformError
 
@@ -18,6 +18,8 @@ _NOT_CONNECTED = ("LookupException", "ConnectivityException")
 """tf2's errors if a frame is unknown, or no chain of transforms connects two frames."""
 _FRAME = re.compile(r"^Frame (.+) exists with parent (.+)\.$", re.MULTILINE)
 """A line of tf2's `all_frames_as_string`."""
+_NO_PARENT = {"", "NO_PARENT"}
+"""The parents of a root in these lines."""
 
 
 class SensorTransforms:
@@ -77,10 +79,11 @@ class SensorTransforms:
         except TransformError as error:
             if type(error.__cause__).__name__ not in _NOT_CONNECTED:
                 raise
+            parent, child = missing_link(_parents_of(self.listen()), camera.frame_id, sensor.frame_id)
             raise TransformError(
                 f"{str(error).rstrip()}; start the robot's robot_state_publisher, or `ros2 run tf2_ros "
-                f"static_transform_publisher --frame-id {camera.frame_id} --child-frame-id {sensor.frame_id}` with the "
-                "sensor's position (--x) and rotation (--qx), or set scale.extrinsics"
+                f"static_transform_publisher --frame-id {parent} --child-frame-id {child}` with the position (--x) and "
+                f"rotation (--qx) of {child}, or set scale.extrinsics"
             ) from error.__cause__
 
     def lookup(self, target: str, source: str, time: Time) -> tuple[float, Transform]:
@@ -150,5 +153,14 @@ def time_of(stamp: Any) -> Time:
 
 def _frames_of(buffer: Any) -> str:
     """Return which frames tf2's buffer has, in words."""
+    return known_frames({name for pair in _pairs(buffer) for name in pair} - _NO_PARENT)
+
+
+def _parents_of(buffer: Any) -> dict[str, str]:
+    """Return the parent of each frame in tf2's buffer that has one."""
+    return {child: parent for child, parent in _pairs(buffer) if parent not in _NO_PARENT}
+
+
+def _pairs(buffer: Any) -> list[tuple[str, str]]:
     # Not `all_frames_as_yaml`, which does not escape names.
-    return known_frames({name for pair in _FRAME.findall(buffer.all_frames_as_string()) for name in pair if name})
+    return _FRAME.findall(buffer.all_frames_as_string())

@@ -96,8 +96,8 @@ class GraphWatch:
             names = sorted({f"{one.node_namespace.rstrip('/')}/{one.node_name}" for one in publishers})
             if len(names) > 1:
                 problems.append(
-                    f"{topic} is published by {' and '.join(names)}, so depth alternates between their images; end one "
-                    "of them, or give it another topic"
+                    f"{topic} is published by {' and '.join(names)}, so images of both arrive in turn; end one of "
+                    "them, or give it another topic"
                 )
         return problems
 

@@ -11,8 +11,8 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 
-NODE = "depth_node: "
-"""Part of the names of a depth node's reports."""
+MODEL = ": model"
+"""End of the name of one report of each depth node. The names of its other reports begin in the same way."""
 
 
 def listen(seconds: float) -> Mapping[str, dict[str, Any]]:
@@ -21,9 +21,8 @@ def listen(seconds: float) -> Mapping[str, dict[str, Any]]:
 
     def keep(message: DiagnosticArray) -> None:
         for status in message.status:
-            if NODE in status.name:
-                level = int.from_bytes(status.level, "little")
-                found[status.name] = {"level": level, "message": status.message}
+            level = int.from_bytes(status.level, "little")
+            found[status.name] = {"level": level, "message": status.message}
 
     context = Context()
     rclpy.init(context=context)
@@ -39,4 +38,5 @@ def listen(seconds: float) -> Mapping[str, dict[str, Any]]:
         executor.shutdown()
         node.destroy_node()
         rclpy.shutdown(context=context)
-    return found
+    nodes = tuple(f"{name.removesuffix(MODEL)}: " for name in found if name.endswith(MODEL))
+    return {name: report for name, report in found.items() if name.startswith(nodes)}

@@ -366,6 +366,7 @@ function report(status) {
   element('rate').textContent = status.rate.toFixed(1);
   element('latency').textContent = status.latency === null ? '–' : (1000 * status.latency).toFixed(0);
   element('scale').textContent = status.scale ?? '–';
+  element('guess').hidden = status.scale !== 'nominal';
   element('statuses').replaceChildren(...Object.entries(status.diagnostics).map(([name, entry]) => {
     const box = document.createElement('div');
     box.className = `status l${entry.level}`;
