@@ -7,8 +7,8 @@ from depth_anything_ros.doctor.section import Section
 from depth_anything_ros.system.extras import is_installed
 from depth_anything_ros.system.package_share import use_fast_dds_profile
 
-LISTENING = 3.0
-"""Seconds; a node reports once per second, and discovery takes up to one."""
+LISTENING = 5.0
+"""Seconds. Fast DDS repeats its announcements every 3 s (first report after 3.4 s); a node reports once per second."""
 WARN, ERROR = 1, 2
 """Levels of diagnostic_msgs/DiagnosticStatus."""
 
