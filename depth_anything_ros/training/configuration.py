@@ -208,6 +208,8 @@ def known_names(kind: type[StrictModel]) -> list[str]:
 def _text_of(problem: ErrorDetails) -> str:
     if problem["type"] == "missing":
         return "must be given"
+    if problem["type"] == "path_type":
+        return f"is {shorten(repr(problem['input']), 60)}, must be a path"
     text = problem["msg"].removeprefix("Value error, ")
     if not text.startswith(_SHOULD):
         return text

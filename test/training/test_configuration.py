@@ -402,3 +402,8 @@ def test_learning_rate_without_decimal_point_is_a_number(tmp_path):
     path = tmp_path / "one.yaml"
     path.write_text(yaml.safe_dump(valid()).replace("steps: 10", "steps: 10\n  encoder_lr: 5e-6"))
     assert StageConfiguration.read(path).optimizer.encoder_lr == 5e-6
+
+
+def test_a_path_of_another_type_is_named():
+    with pytest.raises(ConfigurationError, match=r"data\.labeled\.0\.shards: is 5, must be a path"):
+        StageConfiguration.from_dictionary({"data": {"labeled": [{"shards": 5}]}})
