@@ -49,7 +49,7 @@ def exchanged(*kinds: bool, **environment: str) -> dict[str, Any]:
 
 def test_large_messages_arrive_with_the_profile() -> None:
     left: list[set[Path]] = []
-    while len(left) < 3 and set() not in left:  # processes of other tests may be killed meanwhile
+    while len(left) < 6 and set() not in left:  # processes of other tests may be killed meanwhile
         before = left_behind()
         section = exchanged(True)
         left.append(left_behind() - before)

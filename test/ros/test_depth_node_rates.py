@@ -174,9 +174,9 @@ def test_max_rate_limits_published_rate(graph, quick):
 
 def test_camera_at_max_rate_loses_nothing(graph, quick):
     node, client = graph(quick, (DEPTH,), max_rate=8.0)
-    publish_at(client, 8.0, 2.0)
+    images = publish_at(client, 8.0, 2.0)
     wait_until_all_counted(node, client)
-    assert node.statistics.received >= 14
+    assert node.statistics.received >= len(images) - 2 * load_factor()  # a machine that stumbles delivers fewer
     assert node.statistics.skipped <= load_factor()  # a machine that stumbles sends two at once
 
 
