@@ -37,7 +37,8 @@ def folder(repository: Path, tmp_path: Path) -> Path:
 
 
 def make(folder: Path, status: int, **options: object) -> subprocess.Popen:
-    environment = os.environ | {"STATUS": str(status)}
+    of_outer = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES")  # of `make test`; a level adds lines about folders
+    environment = {name: value for name, value in os.environ.items() if name not in of_outer} | {"STATUS": str(status)}
     return subprocess.Popen(["make", "-f", "rules.mk", "try"], cwd=folder, env=environment, **options)
 
 
