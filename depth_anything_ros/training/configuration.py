@@ -20,6 +20,7 @@ from depth_anything_ros.training.settings import (
     OptimizerSettings,
     RunSettings,
     SegmentationSettings,
+    SourceSettings,
     StrictModel,
     TeacherSettings,
 )
@@ -122,11 +123,16 @@ class StageConfiguration(StrictModel):
         except ConfigurationError as error:
             raise ConfigurationError(f"{path}: {error}") from error
 
+    @property
+    def sources(self) -> list[tuple[str, SourceSettings]]:
+        """All sources of data with their kinds, such as "labeled"."""
+        kinds = ("labeled", "unlabeled", "validation", "evaluation")
+        return [(kind, source) for kind in kinds for source in getattr(self.data, kind)]
+
     def check_sources(self) -> None:
         """Check that all sources exist, without opening them. Raise `DataError`, naming the first that does not."""
-        for kind in ("labeled", "unlabeled", "validation", "evaluation"):
-            for source in getattr(self.data, kind):
-                source.check_exists()
+        for _, source in self.sources:
+            source.check_exists()
 
     @property
     def scored_size(self) -> tuple[int, int]:

@@ -167,10 +167,11 @@ def _train(training: Training, stop: StopRequest) -> dict[str, Any]:
 
 def _refuse_overwriting(configuration: StageConfiguration, folder: StageFolder, run: StageRun) -> None:
     """Raise `OverwritingError` if an output would replace a file that the configuration uses."""
-    kinds = ("labeled", "unlabeled", "validation", "evaluation")
-    sources = [(kind, source) for kind in kinds for source in getattr(configuration.data, kind)]
     data = [
-        NamedPath(f"data.{kind}", path) for kind, one in sources for path in (one.shards, one.labels, one.root) if path
+        NamedPath(f"data.{kind}", path)
+        for kind, one in configuration.sources
+        for path in (one.shards, one.labels, one.root)
+        if path
     ]
     teacher = configuration.teacher
     weights = [configuration.network.start, *([teacher.model, teacher.record] if teacher else [])]
